@@ -1,0 +1,23 @@
+// Builds dist/: compiles src and workers, copies the SQL, and forgets job types whose source is gone.
+import { spawnSync } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { dirname, join, parse } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+process.chdir(join(dirname(fileURLToPath(import.meta.url)), '..'))
+
+const { stdout, status } = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], {
+  encoding: 'utf8',
+})
+process.stdout.write(stdout)
+// A job type with a mistake must not keep the others from running: it is compiled all the same and judged at start.
+const serious = stdout.split('\n').filter((line) => /error TS/.test(line) && !line.startsWith('workers/'))
+if (status === null || serious.length > 0) process.exit(1)
+
+cpSync('src/store/sql', 'dist/src/store/sql', { recursive: true })
+mkdirSync('dist/workers', { recursive: true })
+for (const entry of readdirSync('dist/workers', { withFileTypes: true })) {
+  const name = entry.isDirectory() ? entry.name : parse(entry.name.replace(/\.(d\.m?ts|m?js)(\.map)?$/, '')).base
+  const sources = [name, `${name}.ts`, `${name}.js`, `${name}.mjs`].map((file) => join('workers', file))
+  if (!sources.some(existsSync)) rmSync(join('dist/workers', entry.name), { recursive: true })
+}

@@ -1,0 +1,36 @@
+// What happened, told once where it happens; log lines and statistics are made of it elsewhere.
+import type { Job, Verb } from './job.js'
+
+export type ServiceEvent =
+  /** A job moved. `job` is as it is now. */
+  | { kind: 'job'; verb: Verb; job: Job }
+  | { kind: 'cancel_requested'; job: Job }
+  | { kind: 'progress'; id: string; run: number; progress: number; note: string | null }
+  | { kind: 'job_log'; id: string; run: number; message: string }
+  /** An outcome came after its run was over: it changed nothing. */
+  | { kind: 'late_outcome'; id: string; run: number; outcome: string }
+  /** An error that belongs to no run that still goes on. */
+  | { kind: 'stray_error'; id: string | null; run: number | null; message: string; stack: string | undefined }
+  /** A write was refused and will be sent again. */
+  | { kind: 'store_trouble'; doing: string; message: string }
+  | { kind: 'pass_failed'; loop: string; message: string; stack: string | undefined }
+  | { kind: 'request_failed'; method: string; path: string; message: string; stack: string | undefined }
+
+export interface EventBus {
+  publish(event: ServiceEvent): void
+  /** Subscribers are called at once, in order; they must not throw. Returns the way out. */
+  subscribe(subscriber: (event: ServiceEvent) => void): () => void
+}
+
+export function createEventBus(): EventBus {
+  const subscribers = new Set<(event: ServiceEvent) => void>()
+  return {
+    publish(event) {
+      for (const subscriber of subscribers) subscriber(event)
+    },
+    subscribe(subscriber) {
+      subscribers.add(subscriber)
+      return () => subscribers.delete(subscriber)
+    },
+  }
+}

@@ -1,0 +1,33 @@
+// The HTTP surface: guards first, then the routes, then one place that answers for everything that went wrong.
+import express, { type Express } from 'express'
+import { ServiceError } from '../errors.js'
+import type { EventBus } from '../events.js'
+import { browserGuards } from './guards.js'
+import { healthRoutes } from './health.js'
+import { type JobRoutes, jobRoutes } from './jobs.js'
+import { problemWriter } from './problem.js'
+import { type WorkerRoutes, workerRoutes } from './workers.js'
+
+export interface AppOptions extends JobRoutes, WorkerRoutes {
+  bus: EventBus
+  /** `server.host`. */
+  host: string
+  /** Why no jobs are taken now, or null. */
+  unready(): string | null
+}
+
+export function createApp(options: AppOptions): Express {
+  const app = express()
+  app.disable('x-powered-by')
+  app.disable('etag')
+  app.set('query parser', 'simple')
+  app.use(browserGuards(options.host))
+  jobRoutes(app, options)
+  workerRoutes(app, options)
+  healthRoutes(app, options.unready)
+  app.use((req) => {
+    throw new ServiceError('not_found', `there is nothing at ${req.path.slice(0, 200)}`)
+  })
+  app.use(problemWriter(options.bus))
+  return app
+}

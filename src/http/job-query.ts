@@ -1,0 +1,71 @@
+// Reads the query string of GET /jobs, with a cursor that belongs to its query.
+import { z } from 'zod'
+import { ServiceError } from '../errors.js'
+import { inspect } from '../explain.js'
+import { JOB_STATUSES } from '../job.js'
+import type { JobFilter } from '../store/store.js'
+
+export interface JobQuery {
+  filter: JobFilter
+  limit: number
+  /** The id that the page starts below; null for the first page. */
+  before: string | null
+}
+
+const DEFAULT_LIMIT = 50
+const MAX_LIMIT = 500
+
+const query = z.strictObject({
+  status: z
+    .string()
+    .transform((text) => text.split(','))
+    .pipe(z.array(z.enum(JOB_STATUSES)))
+    .optional(),
+  type: z.string().min(1).max(64).optional(),
+  limit: z
+    .string()
+    .regex(/^\d{1,9}$/, `must be a whole number from 1 to ${MAX_LIMIT}`)
+    .transform(Number)
+    .pipe(z.int().min(1).max(MAX_LIMIT))
+    .default(DEFAULT_LIMIT),
+  cursor: z.string().max(500).optional(),
+})
+
+/** @throws ServiceError invalid_query */
+export function readJobQuery(parameters: unknown): JobQuery {
+  const checked = inspect(query, parameters)
+  if (!checked.ok) {
+    const [first] = checked.findings
+    throw new ServiceError('invalid_query', `${first?.path.join('.')}: ${first?.message}`)
+  }
+  const { status, type, limit, cursor } = checked.data
+  const filter = { status, type }
+  return { filter, limit, before: cursor === undefined ? null : readCursor(cursor, filter) }
+}
+
+/** Opaque to clients: where the next page starts, and of which filter. */
+export function cursorAfter(id: string, filter: JobFilter): string {
+  return Buffer.from(JSON.stringify([id, signature(filter)])).toString('base64url')
+}
+
+function readCursor(cursor: string, filter: JobFilter): string {
+  const parsed = cursorSchema.safeParse(decode(cursor))
+  if (!parsed.success) throw new ServiceError('invalid_query', 'cursor: is not one that GET /jobs gave')
+  const [id, of] = parsed.data
+  if (of !== signature(filter)) throw new ServiceError('invalid_query', 'cursor: belongs to another status or type')
+  return id
+}
+
+const cursorSchema = z.tuple([z.string(), z.string()])
+
+function decode(cursor: string): unknown {
+  try {
+    return JSON.parse(Buffer.from(cursor, 'base64url').toString())
+  } catch {
+    return null
+  }
+}
+
+function signature({ status, type }: JobFilter): string {
+  return `${status?.toSorted().join() ?? ''}/${type ?? ''}`
+}

@@ -1,0 +1,45 @@
+// A job as the API shows it: RFC 3339 times, its payload and result as JSON, no stack.
+import { type Job, type JobWithPayload, type JsonText, timestamp } from '../job.js'
+import type { Attempt } from '../store/store.js'
+
+/** As in lists: without payload and result, which may be large. The first six fields keep names and meanings for ever. */
+export function jobSummary(job: Job) {
+  return {
+    id: job.id,
+    type: job.type,
+    status: job.status,
+    progress: job.progress,
+    created_at: timestamp(job.created_at),
+    updated_at: timestamp(job.updated_at),
+    progress_note: job.progress_note,
+    reason: job.reason,
+    reason_detail: job.reason_detail,
+    started_at: moment(job.started_at),
+    finished_at: moment(job.finished_at),
+    run_at: moment(job.run_at),
+    priority: job.priority,
+    attempt: job.attempt,
+    max_attempts: job.max_attempts,
+    interruptions: job.interruptions,
+    timeout_ms: job.timeout_ms,
+    cancel_requested_at: moment(job.cancel_requested_at),
+    error: job.error === null ? null : { code: job.error.code, message: job.error.message, attempt: job.error.attempt },
+    worker: job.node === null ? null : { node: job.node, slot: job.slot },
+  }
+}
+
+export function jobView(job: JobWithPayload) {
+  return { ...jobSummary(job), payload: parse(job.payload), result: job.result === null ? null : parse(job.result) }
+}
+
+export function attemptView({ started_at, finished_at, ...attempt }: Attempt) {
+  return { ...attempt, started_at: timestamp(started_at), finished_at: moment(finished_at) }
+}
+
+function parse(text: JsonText): unknown {
+  return JSON.parse(text)
+}
+
+function moment(ms: number | null): string | null {
+  return ms === null ? null : timestamp(ms)
+}

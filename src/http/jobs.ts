@@ -1,0 +1,107 @@
+// The routes of jobs: submit, read, list, cancel, run again.
+import type { Express, Request } from 'express'
+import { z } from 'zod'
+import type { DrainRate } from '../drain-rate.js'
+import { ServiceError } from '../errors.js'
+import { inspect } from '../explain.js'
+import type { JobTypes } from '../job-types.js'
+import type { Store } from '../store/store.js'
+import type { JobTracker } from '../tracker.js'
+import { readBody } from './body.js'
+import { cursorAfter, readJobQuery } from './job-query.js'
+import { attemptView, jobSummary, jobView } from './job-view.js'
+import { route, sendJson } from './reply.js'
+import { invalid, readSubmission, typeOf } from './submission.js'
+
+export interface JobRoutes {
+  store: Store
+  tracker: JobTracker
+  types: JobTypes
+  drain: DrainRate
+  queue_size: number
+  body_limit: number
+  now(): number
+  draining(): boolean
+}
+
+/** Seconds after which a client that met a shutdown may find the next process. */
+const RESTART_S = 10
+
+const cancelBody = z.strictObject({ reason: z.string().min(1).max(500).optional() }).default({})
+
+export function jobRoutes(app: Express, options: JobRoutes): void {
+  const { store, tracker, types, drain, queue_size, body_limit, now, draining } = options
+
+  route(app, '/jobs', {
+    async post(req, res) {
+      const body = await readBody(req, body_limit)
+      if (draining()) throw new ServiceError('draining', 'no new jobs are taken', { retry_after: RESTART_S })
+      const job = await tracker.submit(readSubmission(body, types, now())).catch(tellWhenToReturn)
+      res.setHeader('Location', `/jobs/${job.id}`)
+      sendJson(res, 202, jobView(job))
+    },
+
+    async get(req, res) {
+      const { filter, limit, before } = readJobQuery(req.query)
+      const page = await store.list(filter, limit + 1, before)
+      const jobs = page.slice(0, limit)
+      const next_cursor = page.length > limit ? cursorAfter(jobs.at(-1)?.id as string, filter) : null
+      if (next_cursor !== null) res.setHeader('Link', `<${nextUrl(req, next_cursor)}>; rel="next"`)
+      sendJson(res, 200, { jobs: jobs.map(jobSummary), next_cursor })
+    },
+  })
+
+  route(app, '/jobs/:id', {
+    async get(req, res) {
+      sendJson(res, 200, jobView(found(await store.get(idOf(req)), req)))
+    },
+  })
+
+  route(app, '/jobs/:id/attempts', {
+    async get(req, res) {
+      found(await store.get(idOf(req)), req)
+      sendJson(res, 200, { attempts: (await store.attempts(idOf(req))).map(attemptView) })
+    },
+  })
+
+  route(app, '/jobs/:id/cancel', {
+    async post(req, res) {
+      const body = inspect(cancelBody, await readBody(req, body_limit))
+      if (!body.ok) throw invalid('invalid_request', body.findings)
+      const { job, answer } = found(await tracker.cancel(idOf(req), body.data.reason ?? 'cancelled on request'), req)
+      if (answer === 'final') throw new ServiceError('job_final', `job ${job.id} is ${job.status} already`)
+      sendJson(res, answer === 'cancelled' ? 200 : 202, jobSummary(job))
+    },
+  })
+
+  route(app, '/jobs/:id/rerun', {
+    async post(req, res) {
+      await readBody(req, body_limit)
+      typeOf(found(await store.get(idOf(req)), req).type, types)
+      sendJson(res, 202, jobSummary(found(await tracker.rerun(idOf(req)), req)))
+    },
+  })
+
+  function tellWhenToReturn(error: unknown): never {
+    if (error instanceof ServiceError && error.retry_after === undefined && RETRYABLE.has(error.code)) {
+      throw new ServiceError(error.code, error.message, { retry_after: drain.retryAfter(queue_size) })
+    }
+    throw error
+  }
+}
+
+const RETRYABLE = new Set(['queue_full', 'store_busy', 'outcome_unknown'])
+
+function idOf(req: Request): string {
+  return String(req.params.id)
+}
+
+function found<T>(value: T | null, req: Request): T {
+  if (value === null) throw new ServiceError('job_not_found', `there is no job ${idOf(req).slice(0, 100)}`)
+  return value
+}
+
+function nextUrl(req: Request, cursor: string): string {
+  const parameters = new URLSearchParams({ ...(req.query as Record<string, string>), cursor })
+  return `/jobs?${parameters}`
+}

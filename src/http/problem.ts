@@ -1,0 +1,42 @@
+// The one writer of error answers: application/problem+json (RFC 9457).
+import type { NextFunction, Request, Response } from 'express'
+import { PROBLEMS, ServiceError } from '../errors.js'
+import type { EventBus } from '../events.js'
+
+/** The last handler of the app: what any other threw becomes an answer without a stack or a path. */
+export function problemWriter(bus: EventBus) {
+  // Express tells error handlers by their four parameters.
+  return (error: unknown, req: Request, res: Response, _next: NextFunction): void => {
+    const known = asServiceError(error)
+    if (known.code === 'internal_error') {
+      const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined }
+      bus.publish({ kind: 'request_failed', method: req.method, path: req.path, message, stack })
+    }
+    if (res.headersSent) res.destroy()
+    else writeProblem(req, res, known)
+  }
+}
+
+function asServiceError(error: unknown): ServiceError {
+  if (error instanceof ServiceError) return error
+  // Express itself rejects what it cannot decode in a path.
+  if (error instanceof URIError) return new ServiceError('malformed_request', 'the path is not valid percent-encoding')
+  return new ServiceError('internal_error', 'the server log says more')
+}
+
+function writeProblem(req: Request, res: Response, error: ServiceError): void {
+  const { status, title } = PROBLEMS[error.code]
+  if (error.retry_after !== undefined) res.setHeader('Retry-After', error.retry_after)
+  const body = {
+    type: `urn:jobmill:problem:${error.code}`,
+    title,
+    status,
+    detail: error.message,
+    instance: req.originalUrl,
+    code: error.code,
+    ...(error.errors === undefined ? {} : { errors: error.errors }),
+  }
+  res.statusCode = status
+  res.setHeader('Content-Type', 'application/problem+json')
+  res.end(JSON.stringify(body))
+}

@@ -1,0 +1,90 @@
+// Checks a submission: first the envelope, which is the same for all types, then the payload against its type's schema.
+import { z } from 'zod'
+import { duration, formatDuration } from '../duration.js'
+import { type FieldError, ServiceError } from '../errors.js'
+import { type Finding, inspect } from '../explain.js'
+import type { Submission } from '../job.js'
+import type { JobType, JobTypes } from '../job-types.js'
+
+const LAST_TIME = Date.UTC(9999, 11, 31)
+
+const envelope = z
+  .strictObject({
+    type: z.string(),
+    payload: z.unknown().default({}),
+    priority: z.int('must be a whole number from 1 (high) to 5 (low)').min(1).max(5).default(3),
+    delay: duration().optional(),
+    run_at: z.iso
+      .datetime({ offset: true, error: 'must be a time such as "2030-01-31T08:30:00Z"' })
+      .transform((text) => Date.parse(text))
+      .refine((ms) => ms >= 0 && ms <= LAST_TIME, 'must lie between 1970 and 9999')
+      .optional(),
+    timeout: duration({ min: 100 }).optional(),
+    retry_count: z.int('must be a whole number from 0 to 100').min(0).max(100).optional(),
+  })
+  .refine(({ delay, run_at }) => delay === undefined || run_at === undefined, {
+    path: ['run_at'],
+    error: 'must be left out where there is a delay',
+  })
+
+/**
+ * `now` is milliseconds since 1970; `delay` counts from it.
+ *
+ * @throws ServiceError invalid_job, unknown_type, disabled_type
+ */
+export function readSubmission(body: unknown, types: JobTypes, now: number): Omit<Submission, 'id'> {
+  if (body === undefined) throw new ServiceError('malformed_request', 'the body is empty, send a job as JSON')
+  const checked = inspect(envelope, body)
+  if (!checked.ok) throw invalid('invalid_job', checked.findings)
+  const { payload, priority, delay, run_at = null, timeout, retry_count } = checked.data
+  const type = typeOf(checked.data.type, types)
+  checkPayload(type, payload)
+  checkTimeout(type, timeout)
+  return {
+    type: type.name,
+    payload: JSON.stringify(payload),
+    priority,
+    run_at: delay === undefined ? run_at : now + delay,
+    timeout_ms: timeout ?? type.timeout_ms,
+    max_attempts: 1 + (retry_count ?? type.retry_count),
+  }
+}
+
+/** @throws ServiceError unknown_type, disabled_type */
+export function typeOf(name: string, types: JobTypes): JobType {
+  const type = types.get(name)
+  if (type?.disabled === null) return type
+  const enabled = [...types.values()].filter(({ disabled }) => disabled === null).map(({ name }) => name)
+  const errors = [{ pointer: '/type', detail: `must be one of ${enabled.join(', ')}` }]
+  if (type === undefined)
+    throw new ServiceError('unknown_type', `there is no job type "${name.slice(0, 100)}"`, { errors })
+  throw new ServiceError('disabled_type', `the job type "${name}" is disabled; GET /types says why`, { errors })
+}
+
+function checkPayload(type: JobType, payload: unknown): void {
+  if (type.payload === null) return
+  const checked = inspect(type.payload, payload)
+  if (checked.ok) return
+  throw invalid(
+    'invalid_job',
+    checked.findings.map(({ path, message }) => ({ path: ['payload', ...path], message })),
+  )
+}
+
+function checkTimeout(type: JobType, timeout: number | undefined): void {
+  if (timeout === undefined || timeout <= type.timeout_ms) return
+  const message = `must not be longer than ${formatDuration(type.timeout_ms)}, the timeout of ${type.name}`
+  throw invalid('invalid_job', [{ path: ['timeout'], message }])
+}
+
+const MAX_ERRORS = 20
+
+/** The findings as JSON Pointers (RFC 6901). */
+export function invalid(code: 'invalid_job' | 'invalid_request', findings: Finding[]): ServiceError {
+  const errors = findings.slice(0, MAX_ERRORS).map(({ path, message }): FieldError => {
+    const pointer = path.map((step) => `/${String(step).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
+    return { pointer, detail: message }
+  })
+  const [first] = errors
+  return new ServiceError(code, `${first?.pointer || 'the body'}: ${first?.detail}`, { errors })
+}

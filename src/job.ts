@@ -1,0 +1,256 @@
+// The job, its states and the one function that moves it from one state to the next.
+import type { ErrorRecord } from './errors.js'
+
+export const JOB_STATUSES = [
+  'waiting',
+  'scheduled',
+  'pending',
+  'processing',
+  'retrying',
+  'completed',
+  'failed',
+  'cancelled',
+] as const
+export type JobStatus = (typeof JOB_STATUSES)[number]
+
+export type FinalStatus = 'completed' | 'failed' | 'cancelled'
+
+/** A value as the text that JSON.stringify made of it: parsed where it is used, passed on as it is. */
+export type JsonText = string
+
+/** A job without its payload, which only its handler and its own page need. Times are milliseconds since 1970 (UTC). */
+export interface Job {
+  id: string
+  type: string
+  status: JobStatus
+  /** 0 to 100. */
+  progress: number
+  progress_note: string | null
+  /** Why the job is where it is: one word, and a sentence. */
+  reason: string
+  reason_detail: string
+  created_at: number
+  updated_at: number
+  /** When it becomes due, while scheduled or retrying. */
+  run_at: number | null
+  /** Of the latest run. */
+  started_at: number | null
+  finished_at: number | null
+  /** 1 (high) to 5 (low). */
+  priority: number
+  /** Where it stands among the pending jobs of its type; lower goes first. */
+  rank: number
+  /** Runs as the user counts them: interrupted ones are not charged. */
+  attempt: number
+  max_attempts: number
+  /** Raised at every claim and never lowered: the fence against late outcomes. */
+  run: number
+  /** Times that its process died under it, since it was last submitted or rerun. */
+  interruptions: number
+  timeout_ms: number
+  cancel_requested_at: number | null
+  node: string | null
+  slot: number | null
+  result: JsonText | null
+  error: ErrorRecord | null
+}
+
+export interface JobWithPayload extends Job {
+  payload: JsonText
+}
+
+/** What moves a job, with what it needs to know. Delays are milliseconds. */
+export type Step =
+  | { verb: 'promote' }
+  | { verb: 'claim'; node: string; slot: number }
+  | { verb: 'complete'; result: JsonText | null }
+  | { verb: 'retry'; error: ErrorRecord; delay: number }
+  | { verb: 'fail'; error: ErrorRecord; interruptions?: number }
+  | { verb: 'release'; detail: string }
+  | { verb: 'rescue' }
+  | { verb: 'cancel'; detail?: string }
+  | { verb: 'rerun' }
+export type Verb = 'submit' | Step['verb']
+
+/** Settings that decide transitions, the same on every node of a service. */
+export interface Rules {
+  /** Milliseconds that a job waits before it overtakes new ones of the next higher priority. */
+  priority_aging: number
+  /** The interruption at which a job is taken for the cause and failed. */
+  poison_after: number
+}
+
+/** From where each verb leads, and to where. docs/lifecycle.md draws this table. */
+export const TRANSITIONS: Readonly<Record<Verb, { from: readonly JobStatus[]; to: readonly JobStatus[] }>> = {
+  submit: { from: [], to: ['pending', 'scheduled'] },
+  promote: { from: ['scheduled', 'retrying'], to: ['pending'] },
+  claim: { from: ['pending'], to: ['processing'] },
+  complete: { from: ['processing'], to: ['completed'] },
+  retry: { from: ['processing'], to: ['retrying'] },
+  fail: { from: ['processing'], to: ['failed'] },
+  release: { from: ['processing'], to: ['pending'] },
+  rescue: { from: ['processing'], to: ['pending'] },
+  cancel: { from: ['waiting', 'scheduled', 'pending', 'processing', 'retrying'], to: ['cancelled'] },
+  rerun: { from: ['completed', 'failed', 'cancelled'], to: ['pending'] },
+}
+
+export function isFinal(status: JobStatus): status is FinalStatus {
+  return status === 'completed' || status === 'failed' || status === 'cancelled'
+}
+
+/** First come, first served within a priority; each level below 1 waits `priority_aging` longer. */
+export function rankOf(due_at: number, priority: number, rules: Rules): number {
+  return due_at + (priority - 1) * rules.priority_aging
+}
+
+export type Submission = Pick<
+  JobWithPayload,
+  'id' | 'type' | 'payload' | 'priority' | 'run_at' | 'max_attempts' | 'timeout_ms'
+>
+
+/** A new job: pending, or scheduled where its `run_at` lies ahead. */
+export function newJob(submission: Submission, now: number, rules: Rules): JobWithPayload {
+  const due_at = submission.run_at !== null && submission.run_at > now ? submission.run_at : null
+  return {
+    ...submission,
+    ...NOT_STARTED,
+    status: due_at === null ? 'pending' : 'scheduled',
+    reason: due_at === null ? 'submitted' : 'scheduled',
+    reason_detail: due_at === null ? 'accepted and ready to run' : `accepted, due at ${timestamp(due_at)}`,
+    created_at: now,
+    updated_at: now,
+    run_at: due_at,
+    rank: rankOf(due_at ?? now, submission.priority, rules),
+    run: 0,
+  }
+}
+
+const NOT_STARTED = {
+  progress: 0,
+  progress_note: null,
+  started_at: null,
+  finished_at: null,
+  attempt: 0,
+  interruptions: 0,
+  cancel_requested_at: null,
+  node: null,
+  slot: null,
+  result: null,
+  error: null,
+}
+
+/** The job after `step`, or null where its status does not allow that step. The input is left as it is. */
+export function transition<J extends Job>(job: J, step: Step, now: number, rules: Rules): J | null {
+  const decided = overrule(job, step, rules)
+  if (!TRANSITIONS[decided.verb].from.includes(job.status)) return null
+  return { ...job, updated_at: now, ...changes(job, decided, now, rules) }
+}
+
+/** A requested cancel beats every other end of a run; the last allowed interruption is a failure. */
+function overrule(job: Job, step: Step, rules: Rules): Step {
+  if (job.status !== 'processing') return step
+  if (job.cancel_requested_at !== null) return { verb: 'cancel' }
+  if (step.verb !== 'rescue' || job.interruptions + 1 < rules.poison_after) return step
+  const interruptions = job.interruptions + 1
+  const message = `the process died ${interruptions} times while this job ran`
+  return { verb: 'fail', error: { code: 'poison', message, attempt: job.attempt }, interruptions }
+}
+
+function changes(job: Job, step: Step, now: number, rules: Rules): Partial<Job> {
+  switch (step.verb) {
+    case 'promote':
+      return { status: 'pending', run_at: null, reason: 'due', reason_detail: 'its time has come' }
+    case 'claim':
+      return {
+        status: 'processing',
+        attempt: job.attempt + 1,
+        run: job.run + 1,
+        progress: 0,
+        progress_note: null,
+        started_at: now,
+        node: step.node,
+        slot: step.slot,
+        reason: 'claimed',
+        reason_detail: `attempt ${job.attempt + 1} of ${job.max_attempts} runs in slot ${step.slot} of ${step.node}`,
+      }
+    case 'complete':
+      return {
+        ...final('completed', now),
+        progress: 100,
+        result: step.result,
+        error: null,
+        reason_detail: 'the handler returned',
+      }
+    case 'retry': {
+      const run_at = now + step.delay
+      return {
+        status: 'retrying',
+        run_at,
+        rank: rankOf(run_at, job.priority, rules),
+        error: step.error,
+        reason: step.error.code,
+        reason_detail: `attempt ${job.attempt} of ${job.max_attempts} failed (${step.error.message}); next one at ${timestamp(run_at)}`,
+      }
+    }
+    case 'fail':
+      return {
+        ...final('failed', now),
+        error: step.error,
+        interruptions: step.interruptions ?? job.interruptions,
+        reason: step.error.code,
+        reason_detail: `failed at attempt ${job.attempt} of ${job.max_attempts}: ${step.error.message}`,
+      }
+    case 'release':
+      return { ...unclaimed(job), reason: 'released', reason_detail: step.detail }
+    case 'rescue':
+      return {
+        ...unclaimed(job),
+        interruptions: job.interruptions + 1,
+        reason: 'rescued',
+        reason_detail: `the node that ran it (${job.node}) is gone`,
+      }
+    case 'cancel':
+      return {
+        ...final('cancelled', now),
+        run_at: null,
+        reason_detail: step.detail ?? (job.cancel_requested_at === null ? 'cancelled on request' : job.reason_detail),
+      }
+    case 'rerun':
+      return {
+        ...NOT_STARTED,
+        status: 'pending',
+        run_at: null,
+        rank: rankOf(now, job.priority, rules),
+        reason: 'rerun',
+        reason_detail: `run again on request, after it was ${job.status}`,
+      }
+  }
+}
+
+function final(status: FinalStatus, now: number) {
+  return { status, finished_at: now, reason: status }
+}
+
+/** Back among the pending jobs as if the run had not begun: the attempt is not charged, the rank is kept. */
+function unclaimed(job: Job) {
+  return {
+    status: 'pending',
+    attempt: job.attempt - 1,
+    progress: 0,
+    progress_note: null,
+    started_at: null,
+    node: null,
+    slot: null,
+  } as const
+}
+
+/** The job with a cancel request stored: it runs on until its handler stops or is stopped. */
+export function withCancelRequest<J extends Job>(job: J, detail: string, now: number): J {
+  if (job.cancel_requested_at !== null) return job
+  return { ...job, cancel_requested_at: now, updated_at: now, reason: 'cancel_requested', reason_detail: detail }
+}
+
+/** RFC 3339, UTC, with milliseconds. */
+export function timestamp(ms: number): string {
+  return new Date(ms).toISOString()
+}

@@ -1,0 +1,51 @@
+// The log: one line for each event, as JSON, never with a payload or a result.
+import { type DestinationStream, type Logger, pino } from 'pino'
+import type { EventBus, ServiceEvent } from './events.js'
+import type { Job } from './job.js'
+
+export type { Logger } from 'pino'
+
+/** Lines go to `destination`, by default to standard output without holding up the event loop. */
+export function createLogger(destination: DestinationStream = pino.destination({ fd: 1, sync: false })): Logger {
+  return pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination)
+}
+
+export function logEvents(bus: EventBus, log: Logger): void {
+  bus.subscribe((event) => write(log, event))
+}
+
+function write(log: Logger, event: ServiceEvent): void {
+  switch (event.kind) {
+    case 'job':
+      log[event.verb === 'fail' ? 'warn' : 'info'](fieldsOf(event.job), `job ${event.verb}`)
+      return
+    case 'cancel_requested':
+      log.info(fieldsOf(event.job), 'job cancel_requested')
+      return
+    case 'progress':
+      log.debug({ id: event.id, run: event.run, progress: event.progress }, 'job progress')
+      return
+    case 'job_log':
+      log.info({ id: event.id, run: event.run, line: event.message }, 'job log')
+      return
+    case 'late_outcome':
+      log.warn({ id: event.id, run: event.run, outcome: event.outcome }, 'late outcome changed nothing')
+      return
+    case 'store_trouble':
+      log.error({ doing: event.doing, error: event.message }, 'store trouble')
+      return
+    default: {
+      const { kind, message, ...fields } = event
+      log.error({ ...fields, error: message }, kind.replace('_', ' '))
+    }
+  }
+}
+
+function fieldsOf(job: Job) {
+  const { id, type, status, attempt, run, reason, slot } = job
+  return { id, type, status, attempt, run, reason, ...(slot === null ? {} : { slot }), ...errorOf(job) }
+}
+
+function errorOf({ error }: Job) {
+  return error === null ? {} : { code: error.code, error: error.message }
+}

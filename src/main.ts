@@ -1,0 +1,119 @@
+#!/usr/bin/env node
+// The process edge: arguments, configuration, signals, exit code.
+import { createRequire } from 'node:module'
+import { parseArgs } from 'node:util'
+import { loadConfig } from './config.js'
+import { ConfigError } from './config-file.js'
+import { loadJobTypes } from './job-types.js'
+import { createLogger } from './log.js'
+import { createService, type Service } from './service.js'
+import { StoreOpenError } from './store/sqlite/open.js'
+
+const USAGE = `jobmill [serve] [options]
+
+  --config FILE    settings (default: config.yaml here, if there is one)
+  --host H         address to listen on, instead of server.host
+  --port N         port to listen on, instead of server.port; 0 picks a free one
+  --check-config   check settings and job types, then exit
+  --version, --help`
+
+/** A terminal's Ctrl-C reaches jobmill twice when npm passes it on: the second so soon is the same wish. */
+const SAME_SIGNAL_MS = 500
+
+async function main(): Promise<void> {
+  const { values, positionals } = readArguments()
+  if (values.help) return print(USAGE)
+  if (values.version) return print(version())
+  if (positionals.some((word) => word !== 'serve')) throw new UsageError(`unknown command: ${positionals.join(' ')}`)
+  const { config: file, host, port } = values
+  const config = loadConfig({ file, env: process.env, cwd: process.cwd(), overrides: { host, port } })
+  if (values['check-config']) return print(await checked(config))
+
+  const service = await createService(config, { log })
+  const url = await service.start()
+  log.info(
+    { version: version(), config: config.file, database: config.data.database.file },
+    `jobmill listens on ${url}`,
+  )
+  stopOnSignal(service)
+}
+
+const log = createLogger()
+
+class UsageError extends Error {}
+
+function readArguments() {
+  const options = {
+    config: { type: 'string' },
+    host: { type: 'string' },
+    port: { type: 'string' },
+    'check-config': { type: 'boolean' },
+    version: { type: 'boolean' },
+    help: { type: 'boolean' },
+  } as const
+  try {
+    return parseArgs({ options, allowPositionals: true })
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error))
+  }
+}
+
+async function checked(config: ReturnType<typeof loadConfig>): Promise<string> {
+  const { types, warnings } = await loadJobTypes(config)
+  const lines = [...types.values()].map(({ name, disabled }) => `type ${name}: ${disabled ?? 'ok'}`)
+  return [`${config.file ?? 'the default configuration'} is valid`, ...lines, ...config.warnings, ...warnings].join(
+    '\n',
+  )
+}
+
+function stopOnSignal(service: Service): void {
+  let first_at: number | null = null
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (first_at === null) {
+      first_at = performance.now()
+      log.info({ signal }, 'stopping: no new jobs, running ones may end')
+      void stop(service)
+    } else if (signal !== 'SIGINT' || performance.now() - first_at > SAME_SIGNAL_MS) {
+      log.info({ signal }, 'stopping at once: running jobs are released')
+      service.hurry()
+    }
+  }
+  process.on('SIGTERM', onSignal)
+  process.on('SIGINT', onSignal)
+}
+
+async function stop(service: Service): Promise<void> {
+  try {
+    await service.stop()
+    log.info('stopped')
+    exit(0)
+  } catch (error) {
+    fail(error)
+  }
+}
+
+/** What a person can mend is said in a sentence; anything else is a defect and shows its stack. */
+function fail(error: unknown): void {
+  const code = error instanceof Error && 'code' in error ? error.code : null
+  const known = error instanceof ConfigError || error instanceof StoreOpenError || error instanceof UsageError
+  if (code === 'EADDRINUSE')
+    process.stderr.write('jobmill: the port is in use; choose another with --port or server.port\n')
+  else if (known) process.stderr.write(`${error.message}\n`)
+  else process.stderr.write(`jobmill: ${error instanceof Error ? error.stack : error}\n`)
+  exit(1)
+}
+
+/** Log lines are written behind the event loop's back: the last ones go out first. */
+function exit(code: number): void {
+  log.flush(() => process.exit(code))
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`)
+}
+
+function version(): string {
+  return createRequire(import.meta.url)('../../package.json').version
+}
+
+main().catch(fail)

@@ -1,0 +1,34 @@
+// Makes a plain value of whatever a handler threw: error classes and their fields do not survive the thread boundary.
+import type { z } from 'zod'
+import type { Failure } from '../outcome.js'
+
+const MAX_MESSAGE_LENGTH = 2_000
+const MAX_STACK_LENGTH = 16_000
+
+/** Reads `retryable` and `retry_after_ms` as fields, so that errors of another copy of define-job count as well. */
+export function failureOf(thrown: unknown): Failure {
+  const fields: Record<string, unknown> = thrown !== null && typeof thrown === 'object' ? { ...thrown } : {}
+  const { retryable, retry_after_ms } = fields
+  return {
+    code: 'handler_error',
+    message: messageOf(thrown).slice(0, MAX_MESSAGE_LENGTH),
+    stack: thrown instanceof Error ? String(thrown.stack).slice(0, MAX_STACK_LENGTH) : undefined,
+    retryable: retryable !== false,
+    retry_after_ms: typeof retry_after_ms === 'number' && retry_after_ms >= 0 ? retry_after_ms : undefined,
+  }
+}
+
+function messageOf(thrown: unknown): string {
+  try {
+    if (thrown instanceof Error) return String(thrown.message) || thrown.name
+    return typeof thrown === 'string' ? thrown : `threw ${JSON.stringify(thrown) ?? typeof thrown}`
+  } catch {
+    return 'threw a value that cannot be shown'
+  }
+}
+
+export function payloadFailure(error: z.ZodError): Failure {
+  const [issue] = error.issues
+  const message = `the stored payload does not fit its type any more: /${issue?.path.join('/')}: ${issue?.message}`
+  return { code: 'payload_invalid', message, retryable: false }
+}

@@ -1,0 +1,176 @@
+// The main side of the threads: runs a job to its outcome, stops it when asked, and never rejects.
+import { once } from 'node:events'
+import { BroadcastChannel, type Worker } from 'node:worker_threads'
+import { Piscina } from 'piscina'
+import type { StopReason } from '../define-job.js'
+import { formatDuration } from '../duration.js'
+import type { JobWithPayload } from '../job.js'
+import type { Failure, Outcome } from '../outcome.js'
+import type { Progress, Report, RunKey, StopRequest, Task, ThreadData, ThreadMessage } from './protocol.js'
+
+/** The highest `max_workers`: the pool has room for so many threads and gets no more tasks than there are slots. */
+export const MAX_THREADS = 512
+/** An idle thread above `min_threads` leaves after this. */
+const IDLE_MS = 30_000
+
+export interface PoolOptions {
+  min_threads: number
+  /** Milliseconds between a job's signal and the end of its thread. */
+  cancel_grace: number
+  /** Unique to this pool in its process. */
+  name: string
+  dir: string
+  types: ThreadData['types']
+  onProgress(run: RunKey, progress: Progress): void
+  onLog(run: RunKey, message: string): void
+  /** An error that belongs to no run that still goes on. */
+  onStrayError(run: RunKey | null, failure: Failure): void
+}
+
+export interface Pool {
+  /** `timeout` is milliseconds, counted from the start of the run in its thread. */
+  run(job: JobWithPayload, timeout: number): Promise<Outcome>
+  /** Fires the signal of a running job; its thread is terminated after `cancel_grace`, or at once with `now`. */
+  stopJob(id: string, reason: StopReason, now?: boolean): void
+  /** Threads alive or starting. */
+  threads(): number
+  stop(): Promise<void>
+}
+
+interface Run extends RunKey {
+  timeout: number
+  kill: AbortController
+  /** Known once the thread says that it began. */
+  thread: Worker | null
+  asked: StopReason | null
+  /** What was thrown outside the handler's promise. */
+  uncaught: Failure | null
+  timers: NodeJS.Timeout[]
+}
+
+export function createPool(options: PoolOptions): Pool {
+  const runs = new Map<string, Run>()
+  const stops = new BroadcastChannel(options.name)
+  stops.unref()
+  const data: ThreadData = { channel: options.name, dir: options.dir, types: options.types }
+  const source = import.meta.url.endsWith('.ts')
+  const piscina = new Piscina<Task, Report>({
+    filename: new URL(source ? './thread.ts' : './thread.js', import.meta.url).href,
+    execArgv: source ? ['--import', 'tsx'] : [],
+    minThreads: options.min_threads,
+    maxThreads: MAX_THREADS,
+    idleTimeout: IDLE_MS,
+    workerData: data,
+  })
+  piscina.on('message', (message: ThreadMessage) => receive(message))
+  piscina.on('error', (error: unknown) => options.onStrayError(null, died(error)))
+
+  function receive(message: ThreadMessage): void {
+    const run = runs.get(message.id)
+    const current = run?.run === message.run ? run : undefined
+    switch (message.kind) {
+      case 'started':
+        if (current !== undefined) begin(current, message.thread)
+        return
+      case 'progress':
+        if (current !== undefined) options.onProgress(current, message)
+        return
+      case 'log':
+        options.onLog(message, message.message)
+        return
+      case 'uncaught':
+        if (current === undefined) options.onStrayError(message, message.failure)
+        else fail(current, message.failure)
+    }
+  }
+
+  function begin(run: Run, thread: number): void {
+    run.thread = piscina.threads.find(({ threadId }) => threadId === thread) ?? null
+    run.timers.push(setTimeout(() => ask(run, 'timeout'), run.timeout))
+    if (run.asked !== null) signal(run, run.asked)
+  }
+
+  /** The handler's promise may never settle now, and what it left behind must not go on: its thread ends with it. */
+  function fail(run: Run, failure: Failure): void {
+    run.uncaught ??= failure
+    run.kill.abort()
+  }
+
+  function ask(run: Run, reason: StopReason): void {
+    if (run.asked !== null) return
+    run.asked = reason
+    if (run.thread !== null) signal(run, reason)
+    // Only asked here: what becomes of the job is decided when the run has ended.
+    run.timers.push(setTimeout(() => run.kill.abort(), options.cancel_grace))
+  }
+
+  function signal({ id, run }: Run, reason: StopReason): void {
+    const request: StopRequest = { id, run, reason }
+    stops.postMessage(request)
+  }
+
+  async function run(job: JobWithPayload, timeout: number): Promise<Outcome> {
+    const { id, run, type, attempt, payload } = job
+    const entry: Run = {
+      id,
+      run,
+      timeout,
+      kill: new AbortController(),
+      thread: null,
+      asked: null,
+      uncaught: null,
+      timers: [],
+    }
+    runs.set(id, entry)
+    try {
+      const report = await piscina.run({ id, run, type, attempt, payload }, { signal: entry.kill.signal })
+      if (report.progress !== null) options.onProgress(entry, report.progress)
+      return decide(entry, report.outcome)
+    } catch (error) {
+      await gone(entry.thread)
+      return decide(entry, { kind: 'failed', ...died(error) })
+    } finally {
+      for (const timer of entry.timers) clearTimeout(timer)
+      runs.delete(id)
+    }
+  }
+
+  return {
+    run,
+    stopJob(id, reason, now = false) {
+      const run = runs.get(id)
+      if (run === undefined) return
+      ask(run, reason)
+      if (now) run.kill.abort()
+    },
+    threads: () => piscina.threads.length,
+    async stop() {
+      stops.close()
+      await piscina.destroy()
+    },
+  }
+}
+
+/** What was asked for wins over what the handler answered, except that a shutdown lets good work count. */
+function decide(run: Run, outcome: Outcome): Outcome {
+  if (run.asked === 'cancelled') return { kind: 'cancelled' }
+  if (run.asked === 'timeout') {
+    const message = `ran longer than its timeout of ${formatDuration(run.timeout)}`
+    return { kind: 'failed', code: 'timeout', message, retryable: true }
+  }
+  if (run.asked === 'shutdown' && outcome.kind !== 'completed') {
+    return { kind: 'released', detail: 'its node was shut down' }
+  }
+  return run.uncaught === null ? outcome : { kind: 'failed', ...run.uncaught }
+}
+
+/** A terminated thread may still be inside a native call: its slot is free only when it is really gone. */
+async function gone(thread: Worker | null): Promise<void> {
+  if (thread !== null && thread.threadId !== -1) await once(thread, 'exit')
+}
+
+function died(error: unknown): Failure {
+  const out_of_memory = error instanceof Error && 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY'
+  const message = `the thread of this job ended: ${error instanceof Error ? error.message : String(error)}`
+  return { code: out_of_memory ? 'out_of_memory' : 'thread_died', message, retryable: true }
+}

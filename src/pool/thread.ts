@@ -1,0 +1,156 @@
+// The thread side: runs one handler at a time and turns whatever it does into an outcome; nothing throws across.
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { resolve } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
+import { BroadcastChannel, parentPort, threadId, workerData } from 'node:worker_threads'
+import type { z } from 'zod'
+import type { JobContext, JobDefinition } from '../define-job.js'
+import type { JsonText } from '../job.js'
+import type { Failure, Outcome } from '../outcome.js'
+import { failureOf, payloadFailure } from './failure.js'
+import type { Progress, Report, RunKey, StopRequest, Task, ThreadData, ThreadMessage } from './protocol.js'
+
+/** At most four progress messages a second. */
+const PROGRESS_PAUSE_MS = 250
+const MAX_NOTE_LENGTH = 500
+const MAX_LOG_LINES = 1_000
+const MAX_LOG_LENGTH = 4_000
+const MAX_RESULT_LENGTH = 1_048_576
+
+export default createThread(workerData, (message) => parentPort?.postMessage(message))
+
+function createThread({ channel, dir, types }: ThreadData, post: (message: ThreadMessage) => void) {
+  const definitions = new Map<string, Promise<JobDefinition>>()
+  /** Which run an error that nobody caught belongs to, however late it comes. */
+  const guilty = new AsyncLocalStorage<RunKey>()
+  let current: (RunKey & { controller: AbortController }) | null = null
+
+  const stops = new BroadcastChannel(channel)
+  stops.onmessage = (event: unknown) => {
+    const { id, run, reason } = (event as { data: StopRequest }).data
+    if (current?.id === id && current.run === run) current.controller.abort(reason)
+  }
+  stops.unref()
+  process.on('uncaughtException', blame)
+  process.on('unhandledRejection', blame)
+
+  function blame(error: unknown): void {
+    const { id, run } = guilty.getStore() ?? { id: 'unknown', run: 0 }
+    post({ kind: 'uncaught', id, run, failure: failureOf(error) })
+  }
+
+  function load(type: string): Promise<JobDefinition> {
+    const known = definitions.get(type)
+    if (known !== undefined) return known
+    const loading = import(types[type]?.url ?? `no file for type ${type}`).then((module) => module.default)
+    definitions.set(type, loading)
+    return loading
+  }
+
+  return async function runTask(task: Task): Promise<Report> {
+    const { id, run, attempt, type } = task
+    const controller = new AbortController()
+    current = { id, run, controller }
+    post({ kind: 'started', id, run, thread: threadId })
+    const progress = createProgress((report) => post({ kind: 'progress', id, run, ...report }))
+    const ctx: JobContext = {
+      id,
+      attempt,
+      run,
+      signal: controller.signal,
+      config: types[type]?.config,
+      resolve: (path) => resolve(dir, path),
+      progress: progress.report,
+      log: createLog((message) => post({ kind: 'log', id, run, message })),
+    }
+    const outcome = await guilty.run({ id, run }, () => handle(load(type), task, ctx))
+    current = null
+    return { outcome, progress: progress.held() }
+  }
+}
+
+async function handle(loading: Promise<JobDefinition>, task: Task, ctx: JobContext): Promise<Outcome> {
+  let definition: JobDefinition
+  try {
+    definition = await loading
+  } catch (error) {
+    return { kind: 'failed', ...failureOf(error), code: 'type_unavailable' }
+  }
+  try {
+    const payload = parsePayload(definition, JSON.parse(task.payload), ctx.config)
+    if (!payload.success) return { kind: 'failed', ...payloadFailure(payload.error) }
+    return completed(await definition.run(payload.data, ctx))
+  } catch (error) {
+    return { kind: 'failed', ...failureOf(error) }
+  }
+}
+
+/** The payload was checked at submission, but the type's file or config may have changed since. */
+function parsePayload({ payload: schema }: JobDefinition, payload: unknown, config: unknown) {
+  if (schema === undefined) return { success: true, data: payload } as const
+  return (typeof schema === 'function' ? schema(config) : (schema as z.ZodType)).safeParse(payload)
+}
+
+function completed(result: unknown): Outcome {
+  try {
+    const text: JsonText | undefined = JSON.stringify(result)
+    if (text === undefined && result !== undefined) throw new TypeError(`a ${typeof result} has no JSON form`)
+    if (text !== undefined && text.length > MAX_RESULT_LENGTH) return tooLarge(text.length)
+    return { kind: 'completed', result: text ?? null }
+  } catch (error) {
+    // The work is done: to do it again would not make its result any more JSON.
+    const failure: Failure = { ...failureOf(error), code: 'result_not_serialisable', retryable: false }
+    return { kind: 'failed', ...failure }
+  }
+}
+
+function tooLarge(length: number): Outcome {
+  const message = `the result has ${length} characters as JSON, ${MAX_RESULT_LENGTH} are allowed`
+  return { kind: 'failed', code: 'result_too_large', message, retryable: false }
+}
+
+function createProgress(send: (progress: Progress) => void) {
+  let sent_at = Number.NEGATIVE_INFINITY
+  let held: Progress | null = null
+  let timer: NodeJS.Timeout | undefined
+
+  function flush(): void {
+    clearTimeout(timer)
+    timer = undefined
+    if (held === null) return
+    sent_at = performance.now()
+    send(held)
+    held = null
+  }
+
+  return {
+    async report(percent: number, note?: string): Promise<void> {
+      held = { percent: clamp(percent), note: note === undefined ? null : String(note).slice(0, MAX_NOTE_LENGTH) }
+      const wait = sent_at + PROGRESS_PAUSE_MS - performance.now()
+      if (wait > 0) {
+        timer ??= setTimeout(flush, wait)
+        return
+      }
+      flush()
+      // A handler that only ever awaits its progress still comes to see its signal.
+      await turn()
+    },
+    held(): Progress | null {
+      clearTimeout(timer)
+      return held
+    },
+  }
+}
+
+function clamp(percent: number): number {
+  return Number.isFinite(percent) ? Math.round(Math.min(100, Math.max(0, percent))) : 0
+}
+
+function createLog(send: (message: string) => void) {
+  let lines = 0
+  return (message: string): void => {
+    lines += 1
+    if (lines < MAX_LOG_LINES) send(String(message).slice(0, MAX_LOG_LENGTH))
+    else if (lines === MAX_LOG_LINES) send(`no more lines are logged for this run after ${MAX_LOG_LINES}`)
+  }
+}

@@ -1,0 +1,139 @@
+// The composition root: the only file that constructs. Read it to see what there is and what knows what.
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { hostname } from 'node:os'
+import type { Express } from 'express'
+import { v4, v7 } from 'uuid'
+import type { Config } from './config.js'
+import { ConfigError } from './config-file.js'
+import { createDispatcher } from './dispatcher.js'
+import { createDrainRate } from './drain-rate.js'
+import { createEventBus } from './events.js'
+import { createApp } from './http/app.js'
+import { isLoopback } from './http/guards.js'
+import { closeServer, listen, SERVER_LIMITS } from './http/server.js'
+import { loadJobTypes } from './job-types.js'
+import { type Logger, logEvents } from './log.js'
+import { createPool } from './pool/pool.js'
+import { openSqliteStore } from './store/sqlite/sqlite.js'
+import { createTracker } from './tracker.js'
+import { createTicker } from './upkeep/ticker.js'
+
+export interface Service {
+  app: Express
+  /** Recovers what a crash left, then listens and runs jobs. Answers the URL. Rejects where the port is taken. */
+  start(): Promise<string>
+  /** Claims and accepts nothing more, lets running jobs end within `worker.shutdown_grace`, and lets go of everything. */
+  stop(): Promise<void>
+  /** Ends a stop() under way without waiting for running jobs: they are released. */
+  hurry(): void
+}
+
+export interface Surroundings {
+  log: Logger
+  /** Milliseconds since 1970. */
+  now?: () => number
+}
+
+/** What a stop may take beyond both graces, before outcomes that the store refuses are given up to the next start. */
+const SETTLE_PATIENCE_MS = 5_000
+
+/** @throws ConfigError, StoreOpenError */
+export async function createService(config: Config, { log, now = Date.now }: Surroundings): Promise<Service> {
+  refuseOpenDoor(config)
+  const { server: http, worker } = config
+  const { types, warnings } = await loadJobTypes(config)
+  for (const line of [...config.warnings, ...warnings]) log.warn(line)
+  for (const { name, disabled } of types.values())
+    if (disabled !== null) log.warn({ type: name, reason: disabled }, 'type disabled')
+
+  const node = `${hostname()}-${v4().slice(0, 8)}`
+  const rules = { priority_aging: worker.priority_aging, poison_after: worker.poison_after }
+  const bounds = { max_pending: worker.queue_size, max_stored: config.data.max_stored }
+  const bus = createEventBus()
+  logEvents(bus, log)
+  const store = openSqliteStore(config.data.database.file, rules)
+  const tracker = createTracker({ store, bus, node, rules, bounds, now, newId: v7, random: Math.random })
+  const pool = createPool({
+    min_threads: worker.min_workers,
+    cancel_grace: worker.cancel_grace,
+    name: `jobmill-${node}`,
+    dir: config.dir,
+    types: Object.fromEntries([...types].map(([name, { url, config }]) => [name, { url, config }])),
+    onProgress: ({ id, run }, { percent, note }) => void tracker.progress({ id, run, progress: percent, note }),
+    onLog: ({ id, run }, message) => bus.publish({ kind: 'job_log', id, run, message }),
+    onStrayError: (run, { message, stack }) =>
+      bus.publish({ kind: 'stray_error', id: run?.id ?? null, run: run?.run ?? null, message, stack }),
+  })
+  const { max_workers, poll, queue_size } = worker
+  const dispatcher = createDispatcher({ tracker, pool, types, bus, max_workers, poll })
+  const ticker = createTicker({ tracker, bus, now })
+
+  let state: 'starting' | 'ready' | 'draining' = 'starting'
+  const unready = () => (state === 'ready' ? store.failure() : `the server is ${state}`)
+  const drain = createDrainRate(bus, now)
+  const draining = () => state === 'draining'
+  const { host, body_limit } = http
+  const app = createApp({
+    bus,
+    store,
+    tracker,
+    types,
+    drain,
+    dispatcher,
+    pool,
+    node,
+    queue_size,
+    body_limit,
+    host,
+    now,
+    draining,
+    unready,
+  })
+  const server = createServer(SERVER_LIMITS, app)
+  let stopped: Promise<void> | null = null
+
+  async function start(): Promise<string> {
+    await recover()
+    await listen(server, http.port, host)
+    ticker.start()
+    dispatcher.start()
+    state = 'ready'
+    return urlOf(server.address() as AddressInfo)
+  }
+
+  /** Jobs that a dead process left running are pending again before the first is claimed. */
+  async function recover(): Promise<void> {
+    await tracker.tick()
+  }
+
+  async function stopAll(): Promise<void> {
+    state = 'draining'
+    const patience = setTimeout(tracker.stop, worker.shutdown_grace + worker.cancel_grace + SETTLE_PATIENCE_MS)
+    await dispatcher.stop(worker.shutdown_grace)
+    clearTimeout(patience)
+    await ticker.stop()
+    await closeServer(server)
+    await pool.stop()
+    await store.close()
+  }
+
+  return {
+    app,
+    start,
+    stop: () => (stopped ??= stopAll()),
+    hurry() {
+      dispatcher.hurry()
+    },
+  }
+}
+
+function refuseOpenDoor({ server, locate }: Config): void {
+  if (isLoopback(server.host)) return
+  const message = `must be a loopback address: anyone who reaches ${server.host} could run jobs, and this release has no API keys. Put a proxy that authenticates in front of 127.0.0.1`
+  throw new ConfigError([{ key: 'server.host', where: locate(['server', 'host']), message }])
+}
+
+function urlOf({ address, port, family }: AddressInfo): string {
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
+}

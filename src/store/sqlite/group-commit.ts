@@ -1,0 +1,153 @@
+// Group commit: all writes of one turn of the event loop share one transaction and one fsync.
+import type Database from 'better-sqlite3'
+import { ServiceError } from '../../errors.js'
+
+interface Write {
+  work: () => unknown
+  resolve: (value: unknown) => void
+  reject: (reason: unknown) => void
+}
+
+export interface GroupCommit {
+  /**
+   * Runs `work` inside the next transaction and resolves with what it returned once that is on disk. `work` is
+   * synchronous and may be run again, so it leaves nothing behind but rows. One that throws fails alone.
+   */
+  write<T>(work: () => T): Promise<T>
+  /** Why the database cannot be trusted any more, or null. */
+  failure(): string | null
+  /** Resolves when everything written before has been answered. */
+  drain(): Promise<void>
+}
+
+/** How long a foreign lock on the database is waited for, from the event loop, before writes are refused. */
+const BUSY_PATIENCE_MS = 5_000
+const BUSY_PAUSE_MS = 20
+
+export function createGroupCommit(db: Database.Database): GroupCommit {
+  const begin = db.prepare('BEGIN IMMEDIATE')
+  const commit = db.prepare('COMMIT')
+  const rollback = db.prepare('ROLLBACK')
+  let queue: Write[] = []
+  let scheduled = false
+  let busy_since: number | null = null
+  let failed: string | null = null
+  const drained: (() => void)[] = []
+
+  function schedule(): void {
+    if (scheduled) return
+    scheduled = true
+    if (busy_since === null) setImmediate(flush)
+    else setTimeout(flush, BUSY_PAUSE_MS)
+  }
+
+  function flush(): void {
+    scheduled = false
+    const writes = queue
+    queue = []
+    try {
+      if (failed !== null) throw new ServiceError('outcome_unknown', failed)
+      answer(writes, runAll(writes))
+      busy_since = null
+    } catch (error) {
+      if (isBusy(error) && withinPatience()) queue = [...writes, ...queue]
+      else refuse(writes, error)
+    }
+    if (queue.length > 0) schedule()
+    else for (const done of drained.splice(0)) done()
+  }
+
+  /** The common case costs no savepoints: only when a write throws is the whole group run again, each in its own. */
+  function runAll(writes: Write[]): Result[] {
+    try {
+      return inTransaction(() => writes.map(({ work }) => ({ value: work() })))
+    } catch (error) {
+      if (sqliteCode(error) !== null && !sqliteCode(error)?.startsWith('SQLITE_CONSTRAINT')) throw error
+      return inTransaction(() => writes.map(({ work }) => runAlone(work)))
+    }
+  }
+
+  function inTransaction(body: () => Result[]): Result[] {
+    begin.run()
+    try {
+      const results = body()
+      commitOrFail()
+      return results
+    } catch (error) {
+      // A full disk makes SQLite roll back by itself.
+      if (db.inTransaction) rollback.run()
+      throw error
+    }
+  }
+
+  /** An I/O error while committing leaves open what is on disk: nothing after it can be trusted. */
+  function commitOrFail(): void {
+    try {
+      commit.run()
+    } catch (error) {
+      if (sqliteCode(error)?.startsWith('SQLITE_IOERR')) failed = `a commit failed (${sqliteCode(error)})`
+      throw error
+    }
+  }
+
+  function runAlone(work: () => unknown): Result {
+    try {
+      return { value: db.transaction(work)() }
+    } catch (error) {
+      const code = sqliteCode(error)
+      if (code !== null && !code.startsWith('SQLITE_CONSTRAINT')) throw error
+      return { error }
+    }
+  }
+
+  function withinPatience(): boolean {
+    busy_since ??= Date.now()
+    return Date.now() - busy_since < BUSY_PATIENCE_MS
+  }
+
+  function refuse(writes: Write[], error: unknown): void {
+    busy_since = null
+    const refusal = asServiceError(error)
+    for (const { reject } of writes) reject(refusal)
+  }
+
+  return {
+    write<T>(work: () => T): Promise<T> {
+      return new Promise<T>((resolve, reject) => {
+        queue.push({ work, resolve: resolve as (value: unknown) => void, reject })
+        schedule()
+      })
+    },
+    failure: () => failed,
+    drain: () => (queue.length === 0 && !scheduled ? Promise.resolve() : new Promise((done) => drained.push(done))),
+  }
+}
+
+type Result = { value: unknown } | { error: unknown }
+
+function answer(writes: Write[], results: Result[]): void {
+  writes.forEach(({ resolve, reject }, i) => {
+    const result = results[i] as Result
+    if ('error' in result) reject(result.error)
+    else resolve(result.value)
+  })
+}
+
+function sqliteCode(error: unknown): string | null {
+  const code = error instanceof Error && 'code' in error ? error.code : null
+  return typeof code === 'string' && code.startsWith('SQLITE_') ? code : null
+}
+
+function isBusy(error: unknown): boolean {
+  return /^SQLITE_(BUSY|LOCKED)/.test(sqliteCode(error) ?? '')
+}
+
+function asServiceError(error: unknown): unknown {
+  const code = sqliteCode(error)
+  if (code === null) return error
+  if (code === 'SQLITE_FULL')
+    return new ServiceError('storage_full', 'there is no space left on the disk of the database')
+  if (isBusy(error))
+    return new ServiceError('store_busy', `another program held the database for ${BUSY_PATIENCE_MS / 1_000} s`)
+  return new ServiceError('outcome_unknown', `the database answered ${code}`)
+}

@@ -1,0 +1,146 @@
+// Opens the database file so that it can be trusted: one process, full fsync, known schema, no corruption seen.
+import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import Database from 'better-sqlite3'
+
+/** The file cannot be used as jobmill's database; the message says why and what to do. The file is left as it is. */
+export class StoreOpenError extends Error {
+  override readonly name = 'StoreOpenError'
+}
+
+export interface OpenDatabase {
+  db: Database.Database
+  close(): void
+}
+
+/** "jobm" in the header of the file: a database of another program is never taken over. */
+const APPLICATION_ID = 0x6a6f626d
+/** A database up to this size is checked whole at every start; a larger one would hold the start up. */
+const QUICK_CHECK_BYTES = 64 * 1024 * 1024
+/** A foreign lock freezes the event loop no longer than this; group commit tries again from the loop. */
+const BUSY_TIMEOUT_MS = 150
+const WAL_LIMIT_BYTES = 64 * 1024 * 1024
+
+/** @throws StoreOpenError where the file is in use, corrupt, newer than this program, or cannot be written */
+export function openDatabase(file: string): OpenDatabase {
+  const lock = describing(file, () => takeLock(file))
+  try {
+    const db = describing(file, () => openChecked(file))
+    return {
+      db,
+      close() {
+        db.close()
+        lock.close()
+      },
+    }
+  } catch (error) {
+    lock.close()
+    throw error
+  }
+}
+
+/**
+ * An exclusive transaction held open on a small database beside the file: the operating system releases it when
+ * the process dies, however it dies.
+ */
+function takeLock(file: string): Database.Database {
+  mkdirSync(dirname(file), { recursive: true })
+  const lock = new Database(`${file}.lock`, { timeout: 1_000 })
+  try {
+    lock.exec('BEGIN EXCLUSIVE')
+    return lock
+  } catch (error) {
+    lock.close()
+    throw error
+  }
+}
+
+function openChecked(file: string): Database.Database {
+  const db = new Database(file, { timeout: BUSY_TIMEOUT_MS })
+  try {
+    refuseForeign(db, file)
+    setPragmas(db)
+    refuseCorrupt(db, file)
+    migrate(db, file)
+    return db
+  } catch (error) {
+    db.close()
+    throw error
+  }
+}
+
+function refuseForeign(db: Database.Database, file: string): void {
+  const tables = db.prepare('SELECT count(*) AS n FROM sqlite_schema').all()[0] as { n: number }
+  if (tables.n > 0 && db.pragma('application_id', { simple: true }) !== APPLICATION_ID) {
+    throw new StoreOpenError(`${file} is a database of another program; choose another data.database.master.source`)
+  }
+}
+
+function setPragmas(db: Database.Database): void {
+  db.pragma('journal_mode = WAL')
+  // better-sqlite3 opens WAL databases with NORMAL, which may lose acknowledged jobs in a power cut.
+  db.pragma('synchronous = FULL')
+  db.pragma(`journal_size_limit = ${WAL_LIMIT_BYTES}`)
+  db.pragma('cache_size = -32768')
+  const [mode, sync] = [db.pragma('journal_mode', { simple: true }), db.pragma('synchronous', { simple: true })]
+  if (mode !== 'wal' || sync !== 2) {
+    throw new StoreOpenError(`SQLite refuses journal_mode=WAL with synchronous=FULL (it has ${mode}, ${sync})`)
+  }
+}
+
+function refuseCorrupt(db: Database.Database, file: string): void {
+  if (statSync(file).size > QUICK_CHECK_BYTES) return
+  const answer = db.pragma('quick_check(1)', { simple: true })
+  if (answer !== 'ok') throw new StoreOpenError(corrupt(file, String(answer)))
+}
+
+function corrupt(file: string, what: string): string {
+  return `${file} is corrupt (${what}); it is kept as it is. Restore a backup, or set another data.database.master.source`
+}
+
+interface Migration {
+  version: number
+  sql: string
+}
+
+function migrate(db: Database.Database, file: string): void {
+  const migrations = readMigrations()
+  const current = Number(db.pragma('user_version', { simple: true }))
+  const newest = migrations.at(-1)?.version ?? 0
+  if (current > newest) {
+    throw new StoreOpenError(
+      `${file} has schema ${current}, this jobmill knows schemas up to ${newest}: use a newer jobmill`,
+    )
+  }
+  for (const { version, sql } of migrations.filter(({ version }) => version > current)) {
+    db.transaction(() => {
+      db.exec(sql)
+      db.pragma(`application_id = ${APPLICATION_ID}`)
+      db.pragma(`user_version = ${version}`)
+    })()
+  }
+}
+
+function readMigrations(): Migration[] {
+  const folder = fileURLToPath(new URL('../sql/sqlite/', import.meta.url))
+  return readdirSync(folder)
+    .filter((name) => /^\d{4}_\w+\.sql$/.test(name))
+    .sort()
+    .map((name) => ({ version: Number(name.slice(0, 4)), sql: readFileSync(folder + name, 'utf8') }))
+}
+
+/** Turns what the system and SQLite answer into a sentence that helps. */
+function describing<T>(file: string, body: () => T): T {
+  try {
+    return body()
+  } catch (error) {
+    if (error instanceof StoreOpenError || !(error instanceof Error)) throw error
+    const code = 'code' in error ? String(error.code) : ''
+    if (/^SQLITE_(BUSY|LOCKED)/.test(code)) {
+      throw new StoreOpenError(`${file} is in use by another process: one jobmill a database file`)
+    }
+    if (/^SQLITE_(CORRUPT|NOTADB)/.test(code)) throw new StoreOpenError(corrupt(file, error.message))
+    throw new StoreOpenError(`${file} cannot be opened for writing (${code || 'no code'}: ${error.message})`)
+  }
+}

@@ -1,0 +1,125 @@
+// Jobs as rows: one guarded UPDATE for every transition, and the attempts that go with it.
+import type Database from 'better-sqlite3'
+import {
+  type Job,
+  type JobWithPayload,
+  type Rules,
+  type Step,
+  transition,
+  type Verb,
+  withCancelRequest,
+} from '../../job.js'
+import type { Attempt, ProgressReport } from '../store.js'
+
+/** What a transition may change; the rest of a row is fixed at submission. */
+const MUTABLE = [
+  'status',
+  'progress',
+  'progress_note',
+  'reason',
+  'reason_detail',
+  'updated_at',
+  'run_at',
+  'started_at',
+  'finished_at',
+  'rank',
+  'attempt',
+  'run',
+  'interruptions',
+  'cancel_requested_at',
+  'node',
+  'slot',
+  'result',
+  'error',
+] as const satisfies (keyof Job)[]
+const FIXED = ['id', 'type', 'created_at', 'priority', 'max_attempts', 'timeout_ms'] as const satisfies (keyof Job)[]
+const COLUMNS = [...FIXED, ...MUTABLE]
+
+/** Rows of `attempts` kept for a job that runs again and again. */
+const MAX_ATTEMPTS_KEPT = 100
+
+export type Rows = ReturnType<typeof createRows>
+
+/** Prepared statements over one database. Everything here runs inside a transaction that group commit began. */
+export function createRows(db: Database.Database, rules: Rules) {
+  const inserted = [...COLUMNS, 'payload']
+  const insert = db.prepare(`INSERT INTO jobs (${inserted}) VALUES (${inserted.map(() => '?')})`)
+  const select = db.prepare(`SELECT ${COLUMNS} FROM jobs WHERE id = ?`)
+  const selectWithPayload = db.prepare(`SELECT ${inserted} FROM jobs WHERE id = ?`)
+  const update = db.prepare(
+    `UPDATE jobs SET ${MUTABLE.map((name) => `${name} = ?`)} WHERE id = ? AND status = ? AND run = ?`,
+  )
+  const report = db.prepare(
+    `UPDATE jobs SET progress = ?, progress_note = ?, updated_at = ? WHERE id = ? AND status = 'processing' AND run = ?`,
+  )
+  const beginAttempt = db.prepare(
+    'INSERT INTO attempts (id, run, attempt, node, slot, started_at) VALUES (?, ?, ?, ?, ?, ?)',
+  )
+  const endAttempt = db.prepare(
+    'UPDATE attempts SET finished_at = ?, outcome = ?, reason = ?, error = ? WHERE id = ? AND run = ?',
+  )
+  const forgetAttempts = db.prepare('DELETE FROM attempts WHERE id = ? AND run <= ?')
+  const selectAttempts = db.prepare(
+    `SELECT run, attempt, node, slot, started_at, finished_at, outcome, reason, error
+     FROM attempts WHERE id = ? ORDER BY run`,
+  )
+
+  function save<J extends Job>(before: J, after: J): J {
+    const guard = [before.id, before.status, before.run]
+    const { changes } = update.run(...MUTABLE.map((name) => stored(after, name)), ...guard)
+    // Reads and writes of one transaction see the same row, so this is a defect and rolls everything back.
+    if (changes !== 1) throw new Error(`job ${before.id} changed under a transaction`)
+    return after
+  }
+
+  return {
+    insert(job: JobWithPayload): void {
+      insert.run(...COLUMNS.map((name) => stored(job, name)), job.payload)
+    },
+
+    get: (id: string): Job | null => toJob(select.all(id)[0]),
+    getWithPayload: (id: string): JobWithPayload | null => toJob(selectWithPayload.all(id)[0]),
+
+    /** Takes the step and writes it, with its run's row of `attempts`; null where the job's status does not allow it. */
+    apply<J extends Job>(before: J, step: Step, now: number): J | null {
+      const after = transition(before, step, now, rules)
+      if (after === null) return null
+      save(before, after)
+      if (after.status === 'processing') {
+        beginAttempt.run(after.id, after.run, after.attempt, after.node, after.slot, now)
+        if (after.run > MAX_ATTEMPTS_KEPT) forgetAttempts.run(after.id, after.run - MAX_ATTEMPTS_KEPT)
+      } else if (before.status === 'processing') {
+        endAttempt.run(now, ended(before, after, step.verb), after.reason, stored(after, 'error'), after.id, after.run)
+      }
+      return after
+    },
+
+    requestCancel: (job: Job, detail: string, now: number): Job => save(job, withCancelRequest(job, detail, now)),
+
+    report: ({ id, run, progress, note, at }: ProgressReport): boolean =>
+      report.run(progress, note, at, id, run).changes === 1,
+
+    attempts: (id: string): Attempt[] =>
+      selectAttempts.all(id).map((row) => parseError(row as Attempt & { error: string | null })),
+  }
+}
+
+/** The verb that really ended the run: a cancel request or poison may have overruled the one that was asked for. */
+function ended(before: Job, after: Job, asked: Verb): Verb {
+  if (after.status === 'cancelled') return 'cancel'
+  return after.status === 'failed' && before.status === 'processing' ? 'fail' : asked
+}
+
+function stored(job: Job, name: (typeof COLUMNS)[number]): string | number | null {
+  const value = job[name]
+  return value !== null && typeof value === 'object' ? JSON.stringify(value) : value
+}
+
+/** The columns are named and typed as the fields of a job are, except for the error, which is stored as JSON. */
+function toJob<J extends Job>(row: unknown): J | null {
+  return row === undefined ? null : (parseError(row as J & { error: string | null }) as J)
+}
+
+function parseError<R extends { error: string | null }, T>(row: R): T {
+  return { ...row, error: row.error === null ? null : JSON.parse(row.error) } as unknown as T
+}

@@ -1,0 +1,191 @@
+// The SQLite driver: the store's verbs as short synchronous pieces of work that group commit puts on disk together.
+import type Database from 'better-sqlite3'
+import { ServiceError } from '../../errors.js'
+import { isFinal, JOB_STATUSES, type Job, type JobStatus, type JobWithPayload, type Rules } from '../../job.js'
+import type { Bounds, CancelAnswer, Claimed, Counts, Ending, JobFilter, Store, Tick, TypeCounts } from '../store.js'
+import { createGroupCommit } from './group-commit.js'
+import { openDatabase } from './open.js'
+import { createRows, type Rows } from './rows.js'
+
+/** Jobs that one transaction promotes or rescues at the most, so that upkeep never holds up the event loop. */
+const UPKEEP_STEP = 500
+
+/** @throws StoreOpenError where the file cannot be used */
+export function openSqliteStore(file: string, rules: Rules): Store {
+  const { db, close } = openDatabase(file)
+  const commits = createGroupCommit(db)
+  const rows = createRows(db, rules)
+  const claims = createClaims(db, rows)
+  const upkeep = createUpkeep(db, rows)
+  const lists = createLists(db, rows)
+  const sumPending = db.prepare(`SELECT coalesce(sum(n), 0) AS n FROM counts WHERE status = 'pending'`)
+  const sumStored = db.prepare(
+    `SELECT coalesce(sum(n), 0) AS n FROM counts WHERE status IN ('waiting', 'scheduled', 'pending', 'processing', 'retrying')`,
+  )
+
+  function submit(jobs: readonly JobWithPayload[], bounds: Bounds): ServiceError | null {
+    const full = refusal(jobs, bounds)
+    if (full === null) for (const job of jobs) rows.insert(job)
+    return full
+  }
+
+  function refusal(jobs: readonly JobWithPayload[], bounds: Bounds): ServiceError | null {
+    const pending = jobs.filter(({ status }) => status === 'pending').length
+    const waiting = readCount(sumPending)
+    if (pending > 0 && waiting + pending > bounds.max_pending) {
+      return new ServiceError(
+        'queue_full',
+        `${waiting} jobs are pending and worker.queue_size is ${bounds.max_pending}`,
+      )
+    }
+    if (readCount(sumStored) + jobs.length > bounds.max_stored) {
+      return new ServiceError(
+        'queue_full',
+        `data.max_stored of ${bounds.max_stored} jobs that are not final is reached`,
+      )
+    }
+    return null
+  }
+
+  function settle({ id, run, step, now }: Ending): Job | null {
+    const job = rows.get(id)
+    return job === null || job.run !== run || job.status !== 'processing' ? null : rows.apply(job, step, now)
+  }
+
+  function cancel(id: string, detail: string, now: number): CancelAnswer | null {
+    const job = rows.get(id)
+    if (job === null) return null
+    if (isFinal(job.status)) return { job, answer: 'final' }
+    if (job.status === 'processing') return { job: rows.requestCancel(job, detail, now), answer: 'requested' }
+    return { job: rows.apply(job, { verb: 'cancel', detail }, now) ?? job, answer: 'cancelled' }
+  }
+
+  function rerun(id: string, now: number) {
+    const job = rows.get(id)
+    if (job === null) return null
+    const again = rows.apply(job, { verb: 'rerun' }, now)
+    return { job: again ?? job, changed: again !== null }
+  }
+
+  return {
+    async submit(jobs, bounds) {
+      const refused = await commits.write(() => submit(jobs, bounds))
+      if (refused !== null) throw refused
+    },
+    claim: ({ node, types, slots, now }) =>
+      commits.write((): Claimed => {
+        const promoted = upkeep.promote(now)
+        return { promoted, claimed: claims.claim(node, types, slots, now) }
+      }),
+    renew: (reports) =>
+      commits.write(() => ({ lost: reports.filter((report) => !rows.report(report)).map(({ id }) => id) })),
+    settle: (endings) => commits.write(() => endings.map(settle)),
+    cancel: (id, detail, now) => commits.write(() => cancel(id, detail, now)),
+    rerun: (id, now) => commits.write(() => rerun(id, now)),
+    tick: ({ node, now }) => commits.write(() => upkeep.tick(node, now)),
+
+    get: async (id) => rows.getWithPayload(id),
+    list: async (filter, limit, before) => lists.list(filter, limit, before),
+    attempts: async (id) => rows.attempts(id),
+    counts: async () => lists.counts(),
+    failure: commits.failure,
+    async close() {
+      await commits.drain()
+      if (db.open) close()
+    },
+  }
+}
+
+interface Candidate {
+  id: string
+  rank: number
+}
+
+/** Claims merge the heads of the runnable types' indexes: a type that may not run now is never looked at. */
+function createClaims(db: Database.Database, rows: Rows) {
+  const head = db.prepare<[string, number], Candidate>(
+    `SELECT id, rank FROM jobs WHERE type = ? AND status = 'pending' ORDER BY rank, id LIMIT ?`,
+  )
+
+  function claim(node: string, types: readonly string[], slots: readonly number[], now: number): JobWithPayload[] {
+    const best = types
+      .flatMap((type) => head.all(type, slots.length))
+      .sort((a, b) => a.rank - b.rank || (a.id < b.id ? -1 : 1))
+    return slots.slice(0, best.length).flatMap((slot, i) => {
+      const job = rows.getWithPayload((best[i] as Candidate).id)
+      return job === null ? [] : (rows.apply(job, { verb: 'claim', node, slot }, now) ?? [])
+    })
+  }
+
+  return { claim }
+}
+
+function createUpkeep(db: Database.Database, rows: Rows) {
+  const due = db.prepare<[number, number], { id: string }>(
+    `SELECT id FROM jobs WHERE status IN ('scheduled', 'retrying') AND run_at <= ? ORDER BY run_at LIMIT ?`,
+  )
+  const nextDue = db.prepare<[], { at: number | null }>(
+    `SELECT min(run_at) AS at FROM jobs WHERE status IN ('scheduled', 'retrying')`,
+  )
+  // The lock on the file means one process: a run of any other node is an orphan, and its lease needs no waiting for.
+  const orphans = db.prepare<[string, number], { id: string }>(
+    `SELECT id FROM jobs WHERE status = 'processing' AND node <> ? LIMIT ?`,
+  )
+
+  function applyToAll(found: { id: string }[], verb: 'promote' | 'rescue', now: number): Job[] {
+    return found.flatMap(({ id }) => rows.apply(rows.get(id) as Job, { verb }, now) ?? [])
+  }
+
+  const promote = (now: number) => applyToAll(due.all(now, UPKEEP_STEP), 'promote', now)
+
+  function tick(node: string, now: number): Tick {
+    const rescued = applyToAll(orphans.all(node, UPKEEP_STEP), 'rescue', now)
+    return { rescued, promoted: promote(now), next_due: nextDue.all()[0]?.at ?? null }
+  }
+
+  return { promote, tick }
+}
+
+function createLists(db: Database.Database, rows: Rows) {
+  const newest = db.prepare<[string, number], { id: string }>(
+    'SELECT id FROM jobs WHERE id < ? ORDER BY id DESC LIMIT ?',
+  )
+  const newestOf = db.prepare<[string, JobStatus, string, number], { id: string }>(
+    'SELECT id FROM jobs WHERE type = ? AND status = ? AND id < ? ORDER BY id DESC LIMIT ?',
+  )
+  const now = db.prepare<[], CountRow>('SELECT type, status, n FROM counts WHERE n > 0')
+  const ever = db.prepare<[], CountRow>('SELECT type, status, n FROM totals')
+
+  /** Every id is lower than this one. */
+  const ABOVE_ALL = '\u{10ffff}'
+
+  function list({ status = JOB_STATUSES, type }: JobFilter, limit: number, before: string | null): Job[] {
+    const start = before ?? ABOVE_ALL
+    if (status === JOB_STATUSES && type === undefined) return load(newest.all(start, limit))
+    const pairs = now.all().filter((row) => (type === undefined || row.type === type) && status.includes(row.status))
+    const heads = pairs.flatMap((pair) => newestOf.all(pair.type, pair.status, start, limit))
+    return load(heads.sort((a, b) => (a.id < b.id ? 1 : -1)).slice(0, limit))
+  }
+
+  const load = (found: { id: string }[]) => found.map(({ id }) => rows.get(id) as Job)
+
+  function counts(): Counts {
+    const all: Counts = {}
+    const of = (type: string): TypeCounts => (all[type] ??= { now: {}, ever: {} })
+    for (const { type, status, n } of now.all()) of(type).now[status] = n
+    for (const { type, status, n } of ever.all()) if (isFinal(status)) of(type).ever[status] = n
+    return all
+  }
+
+  return { list, counts }
+}
+
+interface CountRow {
+  type: string
+  status: JobStatus
+  n: number
+}
+
+function readCount(statement: Database.Statement): number {
+  return (statement.all()[0] as { n: number }).n
+}

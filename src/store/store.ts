@@ -1,0 +1,105 @@
+// What the core asks of a database: narrow, guarded, batched writes. test/store/conformance.ts holds every driver to it.
+import type { ErrorRecord } from '../errors.js'
+import type { FinalStatus, Job, JobStatus, JobWithPayload, Step } from '../job.js'
+
+/**
+ * Every write is compare-and-set on (id, status, run) and durable when its promise resolves. The caller makes ids and
+ * the store never invents any, so a write whose answer was lost can be sent again. `now` is milliseconds since 1970.
+ *
+ * Writes reject with a ServiceError: `storage_full` (nothing was written), `store_busy` (nothing was written),
+ * `outcome_unknown` (the commit failed: it may or may not be on disk).
+ */
+export interface Store {
+  /** Stores new jobs, all or none. Rejects with `queue_full` where the bounds leave no room. */
+  submit(jobs: readonly JobWithPayload[], bounds: Bounds): Promise<void>
+  /** Promotes what is due, then claims the best-ranked pending jobs of `types`, one for each of `slots` at most. */
+  claim(request: { node: string; types: readonly string[]; slots: readonly number[]; now: number }): Promise<Claimed>
+  /** Stores progress of running jobs; `lost` names those that this run no longer holds. */
+  renew(reports: readonly ProgressReport[]): Promise<{ lost: string[] }>
+  /** Ends runs. Answers in order: the job after the step, or null where the run is over already and nothing changed. */
+  settle(endings: readonly Ending[]): Promise<(Job | null)[]>
+  /** Cancels a job that does not run; stores the request where it does; leaves a final one as it is. Null: no such job. */
+  cancel(id: string, detail: string, now: number): Promise<CancelAnswer | null>
+  /** Makes a final job pending again. `changed` is false where it is not final. Null: no such job. */
+  rerun(id: string, now: number): Promise<{ job: Job; changed: boolean } | null>
+  /** Upkeep that is due, a bounded piece of it: safe to call on any node at any time. */
+  tick(request: { node: string; now: number }): Promise<Tick>
+
+  get(id: string): Promise<JobWithPayload | null>
+  /** Newest first, those before `before` (a job id) where it is given. */
+  list(filter: JobFilter, limit: number, before: string | null): Promise<Job[]>
+  /** The runs of a job, oldest first; the latest 100 are kept. */
+  attempts(id: string): Promise<Attempt[]>
+  /** Costs the same however many jobs there are. */
+  counts(): Promise<Counts>
+  /** Why the store cannot be trusted with writes, or null while it can. */
+  failure(): string | null
+  /** Commits what was asked for before, then lets go of the database. */
+  close(): Promise<void>
+}
+
+export interface Bounds {
+  /** Jobs that may be pending, this submission included, where it adds to them. */
+  max_pending: number
+  /** Jobs that may be not final, this submission included. */
+  max_stored: number
+}
+
+export interface Claimed {
+  promoted: Job[]
+  claimed: JobWithPayload[]
+}
+
+export interface ProgressReport {
+  id: string
+  run: number
+  progress: number
+  note: string | null
+  at: number
+}
+
+export interface Ending {
+  id: string
+  run: number
+  step: Step
+  now: number
+}
+
+export interface CancelAnswer {
+  job: Job
+  /** `requested`: it runs, and will be stopped. `final`: it had ended before. */
+  answer: 'cancelled' | 'requested' | 'final'
+}
+
+export interface Tick {
+  promoted: Job[]
+  rescued: Job[]
+  /** When the next job becomes due, or null. */
+  next_due: number | null
+}
+
+export interface JobFilter {
+  status?: readonly JobStatus[] | undefined
+  type?: string | undefined
+}
+
+export interface Attempt {
+  run: number
+  attempt: number
+  node: string
+  slot: number
+  started_at: number
+  finished_at: number | null
+  /** The verb that ended the run; null while it goes on. */
+  outcome: 'complete' | 'retry' | 'fail' | 'cancel' | 'release' | 'rescue' | null
+  reason: string | null
+  error: ErrorRecord | null
+}
+
+export interface TypeCounts {
+  now: Partial<Record<JobStatus, number>>
+  /** All that ever ended so; deleting jobs does not lower them. */
+  ever: Partial<Record<FinalStatus, number>>
+}
+
+export type Counts = Record<string, TypeCounts>

@@ -1,0 +1,65 @@
+// The one timer loop: runs a pass, waits, runs the next; a pass that throws is told and the loop goes on.
+import type { EventBus } from '../events.js'
+
+export interface Loop {
+  start(): void
+  /** Runs the next pass in `ms` milliseconds at the latest. */
+  within(ms: number): void
+  /** Resolves when no pass runs any more. */
+  stop(): Promise<void>
+}
+
+/** Longer waits are cut to this: clocks jump, and a timer of 2^31 ms would fire at once. */
+const LONGEST_WAIT_MS = 60_000
+
+/** `pass` answers how many milliseconds to wait until the next one. */
+export function every(name: string, bus: EventBus, pass: () => Promise<number>, retry_ms = 1_000): Loop {
+  let timer: NodeJS.Timeout | undefined
+  let due_at = Number.POSITIVE_INFINITY
+  let running: Promise<void> | null = null
+  let active = false
+
+  async function turn(): Promise<void> {
+    due_at = Number.POSITIVE_INFINITY
+    let wait = retry_ms
+    try {
+      wait = await pass()
+    } catch (error) {
+      const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined }
+      bus.publish({ kind: 'pass_failed', loop: name, message, stack })
+    }
+    running = null
+    within(wait)
+    arm()
+  }
+
+  function within(ms: number): void {
+    const at = performance.now() + ms
+    if (at >= due_at) return
+    due_at = at
+    // A pass that is running arms the timer when it ends.
+    if (running === null) arm()
+  }
+
+  function arm(): void {
+    clearTimeout(timer)
+    if (!active) return
+    const wait = Math.min(LONGEST_WAIT_MS, Math.max(0, due_at - performance.now()))
+    timer = setTimeout(() => {
+      running = turn()
+    }, wait)
+  }
+
+  return {
+    start() {
+      active = true
+      within(0)
+    },
+    within,
+    async stop() {
+      active = false
+      clearTimeout(timer)
+      await running
+    },
+  }
+}

@@ -1,0 +1,16 @@
+// Makes jobs pending when they become due, and rescues those whose node is gone.
+import type { EventBus } from '../events.js'
+import type { JobTracker } from '../tracker.js'
+import { every, type Loop } from './every.js'
+
+/** Upkeep runs when the next job is due, and at every signal that one became due sooner. */
+export function createTicker({ tracker, bus, now }: { tracker: JobTracker; bus: EventBus; now: () => number }): Loop {
+  const loop = every('ticker', bus, async () => {
+    const next_due = await tracker.tick()
+    return next_due === null ? Number.POSITIVE_INFINITY : next_due - now()
+  })
+  bus.subscribe((event) => {
+    if (event.kind === 'job' && event.job.run_at !== null) loop.within(event.job.run_at - now())
+  })
+  return loop
+}
