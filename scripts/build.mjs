@@ -6,9 +6,13 @@ import { fileURLToPath } from 'node:url'
 
 process.chdir(join(dirname(fileURLToPath(import.meta.url)), '..'))
 
-const { stdout, status } = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], {
-  encoding: 'utf8',
-})
+const { stdout, status } = spawnSync(
+  process.execPath,
+  ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'],
+  {
+    encoding: 'utf8',
+  },
+)
 process.stdout.write(stdout)
 // A job type with a mistake must not keep the others from running: it is compiled all the same and judged at start.
 const serious = stdout.split('\n').filter((line) => /error TS/.test(line) && !line.startsWith('workers/'))

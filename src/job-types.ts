@@ -146,7 +146,9 @@ function toType(
   problems: Problem[],
 ): JobType {
   if (typeof definition === 'string') return disabledType(config, name, url, definition)
-  const { enabled, timeout, retry_count, backoff, ...own } = Object.hasOwn(config.jobs, name) ? (config.jobs[name] ?? {}) : {}
+  const { enabled, timeout, retry_count, backoff, ...own } = Object.hasOwn(config.jobs, name)
+    ? (config.jobs[name] ?? {})
+    : {}
   const limits = inspect(LIMITS, definition)
   if (!limits.ok) return disabledType(config, name, url, describe(limits.findings))
   const settings = checkAt(config, ['jobs', name], SETTINGS, { enabled, timeout, retry_count, backoff })

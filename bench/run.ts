@@ -1,0 +1,135 @@
+// `npm run bench`: each figure beside what it is to be compared with, measured in the same run.
+import { setTimeout as sleep } from 'node:timers/promises'
+import autocannon from 'autocannon'
+import { newJob } from '../src/job.js'
+import { openSqliteStore } from '../src/store/sqlite/sqlite.js'
+import { inFolder, startEcho, startJobmill } from './processes.js'
+
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5)
+const SECONDS = Number(process.env.BENCH_SECONDS ?? 4)
+const CONNECTIONS = 64
+const NOOP_JOBS = 20_000
+const IDLE_JOBS = 300
+const JOB = { type: 'email', payload: { to: 'user@example.com', subject: 'Hello', body: 'Test email' } }
+
+/** Requests a second, each answered with 202. */
+async function load(url: string, body: unknown): Promise<number> {
+  const options = { url: `${url}/jobs`, method: 'POST', connections: CONNECTIONS, duration: SECONDS } as const
+  const headers = { 'content-type': 'application/json' }
+  const result = await autocannon({ ...options, headers, body: JSON.stringify(body) })
+  if (result.non2xx + result.errors > 0) throw new Error(`${result.non2xx} refused, ${result.errors} errors`)
+  return result.requests.total / result.duration
+}
+
+/** The two take turns, so that what else the machine does falls on both. The jobs are due tomorrow: none runs meanwhile. */
+async function submissions(): Promise<void> {
+  await inFolder(async (folder) => {
+    const [echo, jobmill] = [await startEcho(folder), await startJobmill(folder)]
+    const rows: { echo: number; jobmill: number }[] = []
+    for (let round = 0; round <= ROUNDS; round += 1) {
+      const row = { echo: await load(echo.url, JOB), jobmill: await load(jobmill.url, { ...JOB, delay: '1d' }) }
+      // The first round warms both up.
+      if (round > 0) rows.push(row)
+    }
+    await Promise.all([echo.stop(), jobmill.stop()])
+    print('Express JSON echo, no database', spread(rows.map((row) => row.echo)), 'requests/s')
+    print('POST /jobs, durable', spread(rows.map((row) => row.jobmill)), 'requests/s')
+    print(
+      '  ratio',
+      spread(
+        rows.map((row) => row.jobmill / row.echo),
+        2,
+      ),
+      '',
+    )
+  })
+}
+
+/** From the start of the service, with all jobs in its file, until the last is completed. */
+async function noops(): Promise<void> {
+  const rates: number[] = []
+  for (let round = 0; round < ROUNDS; round += 1) {
+    rates.push(
+      await inFolder(async (folder) => {
+        await fill(`${folder}/jobs.db`, NOOP_JOBS)
+        const server = await startJobmill(folder)
+        const begun = performance.now()
+        while ((await stats(server.url)).completed_jobs < NOOP_JOBS) await sleep(5)
+        const seconds = (performance.now() - begun) / 1_000
+        await server.stop()
+        return NOOP_JOBS / seconds
+      }),
+    )
+  }
+  print('no-op jobs, claimed, run in threads, settled', spread(rates), 'jobs/s')
+}
+
+async function fill(file: string, jobs: number): Promise<void> {
+  const rules = { priority_aging: 3_600_000, poison_after: 3 }
+  const store = openSqliteStore(file, rules)
+  const now = Date.now()
+  const all = Array.from({ length: jobs }, (_, i) => ({
+    id: `noop-${String(i).padStart(9, '0')}`,
+    type: 'noop',
+    payload: '{}',
+    priority: 3,
+    run_at: null,
+    max_attempts: 1,
+    timeout_ms: 60_000,
+  }))
+  await store.submit(
+    all.map((job) => newJob(job, now, rules)),
+    { max_pending: jobs, max_stored: jobs },
+  )
+  await store.close()
+}
+
+async function stats(url: string): Promise<{ completed_jobs: number }> {
+  const response = await fetch(`${url}/workers/stats`)
+  return (await response.json()) as { completed_jobs: number }
+}
+
+/** From just before the request is sent until the handler's first line, on an idle service. */
+async function submitToStart(): Promise<void> {
+  await inFolder(async (folder) => {
+    const server = await startJobmill(folder)
+    const waits: number[] = []
+    for (let i = 0; i < IDLE_JOBS; i += 1) {
+      const sent_at = performance.timeOrigin + performance.now()
+      const { id } = await call(server.url, '/jobs', { type: 'noop' })
+      let job = await call(server.url, `/jobs/${id}`)
+      while (job.status !== 'completed') job = await call(server.url, `/jobs/${id}`)
+      waits.push(Number(job.result) - sent_at)
+    }
+    await server.stop()
+    const sorted = waits.slice(20).sort((a, b) => a - b)
+    const at = (share: number) => (sorted[Math.floor(share * sorted.length)] as number).toFixed(2)
+    print('submit to start when idle', `p50 ${at(0.5)}, p95 ${at(0.95)}, p99 ${at(0.99)}`, 'ms')
+  })
+}
+
+async function call(
+  url: string,
+  path: string,
+  body?: unknown,
+): Promise<{ id: string; status: string; result: unknown }> {
+  const request = body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }
+  const response = await fetch(url + path, request)
+  return (await response.json()) as { id: string; status: string; result: unknown }
+}
+
+/** Median, lowest and highest of the rounds. */
+function spread(values: number[], digits = 0): string {
+  const sorted = values.toSorted((a, b) => a - b)
+  const text = (value: number | undefined) => value?.toFixed(digits)
+  return `${text(sorted[Math.floor(sorted.length / 2)])} (${text(sorted[0])} to ${text(sorted.at(-1))})`
+}
+
+function print(what: string, figure: string, unit: string): void {
+  process.stdout.write(`${what.padEnd(46)} ${figure} ${unit}\n`)
+}
+
+process.stdout.write(`Node ${process.version}, ${ROUNDS} rounds, median (lowest to highest)\n`)
+await submissions()
+await noops()
+await submitToStart()

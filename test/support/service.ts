@@ -1,0 +1,88 @@
+// A whole service in this process, on a port of its own, with its log lines at hand.
+import { join } from 'node:path'
+import supertest from 'supertest'
+import { onTestFinished } from 'vitest'
+import { loadConfig } from '../../src/config.js'
+import { createLogger } from '../../src/log.js'
+import { createService, type Service } from '../../src/service.js'
+import { freshFolder } from './folder.js'
+import { TYPES } from './types.js'
+import { until } from './until.js'
+
+export interface ServiceOptions {
+  config?: { server?: object; data?: object; worker?: object; jobs?: object }
+  files?: Record<string, unknown>
+  now?: () => number
+}
+
+export interface JobBody {
+  id: string
+  type: string
+  status: string
+  progress: number
+  progress_note: string | null
+  reason: string
+  reason_detail: string
+  attempt: number
+  max_attempts: number
+  interruptions: number
+  payload: unknown
+  result: unknown
+  error: { code: string; message: string; attempt: number } | null
+  worker: { node: string; slot: number } | null
+  started_at: string | null
+  finished_at: string | null
+  run_at: string | null
+  created_at: string
+}
+
+const FINAL = ['completed', 'failed', 'cancelled']
+
+export async function startService({ config = {}, files = {}, now }: ServiceOptions = {}) {
+  const settings = {
+    ...config,
+    server: { port: 0, ...config.server },
+    worker: { types: ['types'], cancel_grace: 1, ...config.worker },
+  }
+  const folder = freshFolder({ ...TYPES, ...files, 'config.yaml': settings })
+  const lines: Record<string, unknown>[] = []
+  const log = createLogger({ write: (line) => void lines.push(JSON.parse(line)) })
+  const service: Service = await createService(loadConfig({ cwd: folder, env: {} }), { log, ...(now ? { now } : {}) })
+  onTestFinished(() => {
+    setTimeout(service.hurry, 100).unref()
+    return service.stop()
+  })
+  const url = await service.start()
+  const http = supertest(url)
+
+  async function get(id: string): Promise<JobBody> {
+    return (await http.get(`/jobs/${id}`).expect(200)).body
+  }
+
+  return {
+    service,
+    url,
+    http,
+    folder,
+    lines,
+    path: (name: string) => join(folder, name),
+    get,
+    async submit(job: object): Promise<JobBody> {
+      return (await http.post('/jobs').send(job).expect(202)).body
+    },
+    /** Waits until the job has that status. */
+    async reaches(id: string, status: string): Promise<JobBody> {
+      return until(`${id} is ${status}`, async () => {
+        const job = await get(id)
+        if (FINAL.includes(job.status) && job.status !== status) throw new Error(`ended: ${JSON.stringify(job)}`)
+        return job.status === status && job
+      })
+    },
+    async ends(id: string): Promise<JobBody> {
+      return until(`${id} is final`, async () => {
+        const job = await get(id)
+        return FINAL.includes(job.status) && job
+      })
+    },
+  }
+}

@@ -1,0 +1,71 @@
+// Job types that behave well and badly, as files in the `worker.types` folder of a test.
+
+export const TYPES: Record<string, string> = {
+  'types/greet.mjs': `export default {
+    description: 'Say hello', timeout: '20s', retry_count: 1,
+    async run(payload, ctx) { await ctx.progress(50, 'halfway'); return { greeting: 'Hello, ' + payload.name } },
+  }`,
+  // Real work of a chosen length: hashes until told to stop, the waits between are turns of the event loop.
+  'types/hash.mjs': `import { createHash } from 'node:crypto'
+  import { setImmediate } from 'node:timers/promises'
+  export default { timeout: '60s', retry_count: 0,
+    async run({ rounds }, ctx) {
+      let digest = 'start'
+      for (let i = 0; i < rounds; i += 1) {
+        ctx.signal.throwIfAborted()
+        for (let j = 0; j < 2000; j += 1) digest = createHash('sha256').update(digest).digest('hex')
+        await ctx.progress((100 * i) / rounds)
+        await setImmediate()
+      }
+      return { digest }
+    } }`,
+  // Works until its signal fires, then says why.
+  'types/polite.mjs': `import { once } from 'node:events'
+  import { setInterval } from 'node:timers'
+  export default { timeout: '60s', retry_count: 0,
+    async run({ then }, ctx) {
+      const beat = setInterval(() => {}, 1000)
+      await ctx.progress(10, 'waiting for my signal')
+      if (!ctx.signal.aborted) await once(ctx.signal, 'abort')
+      clearInterval(beat)
+      ctx.log('asked to stop: ' + ctx.signal.reason)
+      if (then === 'throw') throw new Error('stopped: ' + ctx.signal.reason)
+      return { stopped_by: ctx.signal.reason }
+    } }`,
+  'types/endless.mjs': `export default { timeout: '60s', retry_count: 0, run() { for (;;); } }`,
+  'types/throws.mjs': `export default { retry_count: 0, run() { throw new Error('no luck') } }`,
+  'types/rejects.mjs': `export default { retry_count: 0, run: () => Promise.reject(new TypeError('rejected')) }`,
+  'types/throws_text.mjs': `export default { retry_count: 0, run() { throw 'only words' } }`,
+  'types/final.mjs': `export default { retry_count: 5, run() { throw Object.assign(new Error('never again'), { retryable: false }) } }`,
+  'types/later.mjs': `export default { retry_count: 1, backoff: { base: '1h', max: '1h' },
+    run(_, ctx) { if (ctx.attempt === 1) throw Object.assign(new Error('busy'), { retry_after_ms: 20 }); return ctx.attempt } }`,
+  'types/flaky.mjs': `export default { retry_count: 2, backoff: { base: '20ms', max: '50ms' },
+    run(_, ctx) { if (ctx.attempt < 3) throw new Error('attempt ' + ctx.attempt); return { attempt: ctx.attempt, run: ctx.run } } }`,
+  'types/late.mjs': `export default { retry_count: 0, run() { setTimeout(() => { throw new Error('too late') }, 1); return 'done' } }`,
+  'types/late_promise.mjs': `export default { retry_count: 0, run() { setTimeout(() => Promise.reject(new Error('too late')), 1); return 'done' } }`,
+  'types/stray.mjs': `export default { retry_count: 0, run() { setTimeout(() => { throw new Error('from a timer') }, 1); return new Promise(() => {}) } }`,
+  'types/exits.mjs': `export default { retry_count: 0, run() { process.exit(3) } }`,
+  'types/returns_function.mjs': `export default { retry_count: 3, run: () => () => {} }`,
+  'types/returns_bigint.mjs': `export default { retry_count: 3, run: () => ({ n: 10n }) }`,
+  'types/returns_circle.mjs': `export default { retry_count: 3, run() { const a = {}; a.a = a; return a } }`,
+  'types/returns_much.mjs': `export default { retry_count: 3, run: () => 'x'.repeat(3_000_000) }`,
+  'types/returns_nothing.mjs': `export default { retry_count: 0, run() {} }`,
+  'types/floods.mjs': `export default { retry_count: 0, timeout: '20s', async run(_, ctx) {
+    for (let i = 0; i < 200_000; i += 1) { void ctx.progress(i / 2000, 'step ' + i); ctx.log('line ' + i) }
+    await ctx.progress(99.6, 'the last')
+    throw new Error('flooded') } }`,
+}
+
+/** Files that are no job types, each in its own way; none may harm the others. */
+export const BROKEN_TYPES: Record<string, string> = {
+  'types/broken_syntax.mjs': 'export default {',
+  'types/broken_throws.mjs': `throw new Error('no database here')`,
+  'types/broken_exits.mjs': 'process.exit(7)',
+  'types/broken_hangs.mjs': 'for (;;);',
+  'types/broken_waits.mjs': 'await new Promise(() => setInterval(() => {}, 1000))',
+  'types/broken_late.mjs': `setTimeout(() => { throw new Error('soon after') }, 0); export default { run() {} }`,
+  'types/broken_shape.mjs': `export default { handler() {} }`,
+  'types/broken_limits.mjs': `export default { timeout: 'soon', run() {} }`,
+  'types/broken_import.mjs': `import 'a-package-that-is-not-there'; export default { run() {} }`,
+  'types/email.mjs': `export default { run() {} }`,
+}
