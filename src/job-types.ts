@@ -5,6 +5,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { z } from 'zod'
 import type { BackoffPolicy } from './backoff.js'
+import { BUILD } from './build.js'
 import { backoffKeys, type Config, jobTimeout } from './config.js'
 import { ConfigError, checkAt, type Problem } from './config-file.js'
 import type { JobDefinition } from './define-job.js'
@@ -29,7 +30,7 @@ export type JobTypes = ReadonlyMap<string, JobType>
 
 /** Longest time that a type's file may take to load. */
 const LOAD_LIMIT_MS = 5_000
-const BUILT_IN = fileURLToPath(new URL('../workers/', import.meta.url))
+const BUILT_IN = fileURLToPath(new URL('workers/', BUILD))
 const NAME = /^[A-Za-z][\w-]{0,63}$/
 const EXTENSIONS = ['.js', '.mjs', '.ts']
 
@@ -110,9 +111,7 @@ async function load(url: string): Promise<JobDefinition | string> {
 }
 
 async function tryInThread(url: string): Promise<string | null> {
-  const source = import.meta.url.endsWith('.ts')
-  const probe = new URL(source ? './type-probe.ts' : './type-probe.js', import.meta.url)
-  const thread = new Worker(probe, { workerData: { url }, execArgv: source ? ['--import', 'tsx'] : [] })
+  const thread = new Worker(new URL('src/type-probe.js', BUILD), { workerData: { url } })
   let timer: NodeJS.Timeout | undefined
   try {
     return await new Promise((resolve) => {

@@ -21,8 +21,8 @@ export interface TrackerOptions {
 }
 
 export interface JobTracker {
-  /** Resolves when the job is on disk. Rejects with `queue_full` and what Store says of writes. */
-  submit(submission: Omit<Submission, 'id'>): Promise<JobWithPayload>
+  /** Resolves when the job, received `at` that time, is on disk. Rejects with `queue_full` and what Store says of writes. */
+  submit(submission: Omit<Submission, 'id'>, at: number): Promise<JobWithPayload>
   claim(types: readonly string[], slots: readonly number[]): Promise<JobWithPayload[]>
   /** Never rejects: progress that could not be stored is superseded by the next. */
   progress(report: Omit<ProgressReport, 'at'>): Promise<void>
@@ -63,8 +63,8 @@ export function createTracker({ store, bus, node, rules, bounds, now, newId, ran
   }
 
   return {
-    async submit(submission) {
-      const job = newJob({ id: newId(), ...submission }, now(), rules)
+    async submit(submission, at) {
+      const job = newJob({ id: newId(), ...submission }, at, rules)
       await store.submit([job], bounds)
       tell('submit', [job])
       return job

@@ -36,7 +36,8 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
     async post(req, res) {
       const body = await readBody(req, body_limit)
       if (draining()) throw new ServiceError('draining', 'no new jobs are taken', { retry_after: RESTART_S })
-      const job = await tracker.submit(readSubmission(body, types, now())).catch(tellWhenToReturn)
+      const at = now()
+      const job = await tracker.submit(readSubmission(body, types, at), at).catch(tellWhenToReturn)
       res.setHeader('Location', `/jobs/${job.id}`)
       sendJson(res, 202, jobView(job))
     },

@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { BroadcastChannel, type Worker } from 'node:worker_threads'
 import { Piscina } from 'piscina'
+import { BUILD } from '../build.js'
 import type { StopReason } from '../define-job.js'
 import { formatDuration } from '../duration.js'
 import type { JobWithPayload } from '../job.js'
@@ -53,10 +54,8 @@ export function createPool(options: PoolOptions): Pool {
   const stops = new BroadcastChannel(options.name)
   stops.unref()
   const data: ThreadData = { channel: options.name, dir: options.dir, types: options.types }
-  const source = import.meta.url.endsWith('.ts')
   const piscina = new Piscina<Task, Report>({
-    filename: new URL(source ? './thread.ts' : './thread.js', import.meta.url).href,
-    execArgv: source ? ['--import', 'tsx'] : [],
+    filename: new URL('src/pool/thread.js', BUILD).href,
     minThreads: options.min_threads,
     maxThreads: MAX_THREADS,
     idleTimeout: IDLE_MS,

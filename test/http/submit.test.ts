@@ -199,7 +199,7 @@ describe('POST /jobs', () => {
     const socket = createConnection(Number(port), hostname)
     socket.write(`POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"type":`)
     socket.end()
-    socket.on('error', () => {})
+    socket.on('error', () => {}).resume()
     await new Promise((resolve) => socket.on('close', resolve))
     expect((await http.get('/jobs')).body.jobs).toEqual([])
   })

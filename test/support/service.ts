@@ -6,11 +6,13 @@ import { loadConfig } from '../../src/config.js'
 import { createLogger } from '../../src/log.js'
 import { createService, type Service } from '../../src/service.js'
 import { freshFolder } from './folder.js'
-import { TYPES } from './types.js'
+import { typeFiles } from './types.js'
 import { until } from './until.js'
 
 export interface ServiceOptions {
   config?: { server?: object; data?: object; worker?: object; jobs?: object }
+  /** Names of the types that the test needs beside the common ones; each costs the start a little. */
+  types?: string[]
   files?: Record<string, unknown>
   now?: () => number
 }
@@ -36,15 +38,16 @@ export interface JobBody {
   created_at: string
 }
 
+const COMMON = ['greet', 'polite', 'endless']
 const FINAL = ['completed', 'failed', 'cancelled']
 
-export async function startService({ config = {}, files = {}, now }: ServiceOptions = {}) {
+export async function startService({ config = {}, types = [], files = {}, now }: ServiceOptions = {}) {
   const settings = {
     ...config,
     server: { port: 0, ...config.server },
     worker: { types: ['types'], cancel_grace: 1, ...config.worker },
   }
-  const folder = freshFolder({ ...TYPES, ...files, 'config.yaml': settings })
+  const folder = freshFolder({ ...typeFiles([...COMMON, ...types]), ...files, 'config.yaml': settings })
   const lines: Record<string, unknown>[] = []
   const log = createLogger({ write: (line) => void lines.push(JSON.parse(line)) })
   const service: Service = await createService(loadConfig({ cwd: folder, env: {} }), { log, ...(now ? { now } : {}) })

@@ -1,6 +1,6 @@
 // Job types that behave well and badly, as files in the `worker.types` folder of a test.
 
-export const TYPES: Record<string, string> = {
+const TYPES = {
   'types/greet.mjs': `export default {
     description: 'Say hello', timeout: '20s', retry_count: 1,
     async run(payload, ctx) { await ctx.progress(50, 'halfway'); return { greeting: 'Hello, ' + payload.name } },
@@ -23,13 +23,13 @@ export const TYPES: Record<string, string> = {
   'types/polite.mjs': `import { once } from 'node:events'
   import { setInterval } from 'node:timers'
   export default { timeout: '60s', retry_count: 0,
-    async run({ then }, ctx) {
+    async run({ at_end }, ctx) {
       const beat = setInterval(() => {}, 1000)
       await ctx.progress(10, 'waiting for my signal')
       if (!ctx.signal.aborted) await once(ctx.signal, 'abort')
       clearInterval(beat)
       ctx.log('asked to stop: ' + ctx.signal.reason)
-      if (then === 'throw') throw new Error('stopped: ' + ctx.signal.reason)
+      if (at_end === 'throw') throw new Error('stopped: ' + ctx.signal.reason)
       return { stopped_by: ctx.signal.reason }
     } }`,
   'types/endless.mjs': `export default { timeout: '60s', retry_count: 0, run() { for (;;); } }`,
@@ -54,6 +54,13 @@ export const TYPES: Record<string, string> = {
     for (let i = 0; i < 200_000; i += 1) { void ctx.progress(i / 2000, 'step ' + i); ctx.log('line ' + i) }
     await ctx.progress(99.6, 'the last')
     throw new Error('flooded') } }`,
+}
+
+/** The files of these types. */
+export function typeFiles(names: string[]): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(TYPES).filter(([file]) => names.includes(file.replace(/^types\/|\.mjs$/g, ''))),
+  )
 }
 
 /** Files that are no job types, each in its own way; none may harm the others. */
