@@ -44,16 +44,17 @@ export async function loadJobTypes(config: Config): Promise<{ types: JobTypes; w
   const files = [...findTypes(BUILT_IN), ...config.worker.types.flatMap((folder, i) => configured(config, folder, i))]
   const types = new Map<string, JobType>()
   const problems: Problem[] = []
+  const warnings: string[] = []
   const loaded = await Promise.all(files.map(async (file) => ({ ...file, definition: await load(file.url) })))
   for (const { name, url, definition } of loaded) {
-    const twice = types.has(name)
-    const type = twice
-      ? disabledType(config, name, url, 'two files have this name')
-      : toType(config, name, url, definition, problems)
-    types.set(name, type)
+    if (types.has(name)) warnings.push(`${fileURLToPath(url)} is left out: ${types.get(name)?.url} has the same name`)
+    else types.set(name, toType(config, name, url, definition, problems))
   }
   if (problems.length > 0) throw new ConfigError(problems)
-  return { types, warnings: Object.keys(config.jobs).flatMap((name) => idleSettings(config, types, name)) }
+  return {
+    types,
+    warnings: [...warnings, ...Object.keys(config.jobs).flatMap((name) => idleSettings(config, types, name))],
+  }
 }
 
 function idleSettings(config: Config, types: JobTypes, name: string): string[] {

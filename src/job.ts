@@ -1,19 +1,11 @@
 // The job, its states and the one function that moves it from one state to the next.
 import type { ErrorRecord } from './errors.js'
 
-export const JOB_STATUSES = [
-  'waiting',
-  'scheduled',
-  'pending',
-  'processing',
-  'retrying',
-  'completed',
-  'failed',
-  'cancelled',
-] as const
-export type JobStatus = (typeof JOB_STATUSES)[number]
+const FINAL_STATUSES = ['completed', 'failed', 'cancelled'] as const
+export type FinalStatus = (typeof FINAL_STATUSES)[number]
 
-export type FinalStatus = 'completed' | 'failed' | 'cancelled'
+export const JOB_STATUSES = ['waiting', 'scheduled', 'pending', 'processing', 'retrying', ...FINAL_STATUSES] as const
+export type JobStatus = (typeof JOB_STATUSES)[number]
 
 /** A value as the text that JSON.stringify made of it: parsed where it is used, passed on as it is. */
 export type JsonText = string
@@ -89,7 +81,7 @@ export const TRANSITIONS: Readonly<Record<Verb, { from: readonly JobStatus[]; to
   retry: { from: ['processing'], to: ['retrying'] },
   fail: { from: ['processing'], to: ['failed'] },
   release: { from: ['processing'], to: ['pending'] },
-  rescue: { from: ['processing'], to: ['pending'] },
+  rescue: { from: ['processing'], to: ['pending', 'failed'] },
   cancel: { from: ['waiting', 'scheduled', 'pending', 'processing', 'retrying'], to: ['cancelled'] },
   rerun: { from: ['completed', 'failed', 'cancelled'], to: ['pending'] },
 }
@@ -141,17 +133,16 @@ const NOT_STARTED = {
 
 /** The job after `step`, or null where its status does not allow that step. The input is left as it is. */
 export function transition<J extends Job>(job: J, step: Step, now: number, rules: Rules): J | null {
-  const decided = overrule(job, step, rules)
-  if (!TRANSITIONS[decided.verb].from.includes(job.status)) return null
-  return { ...job, updated_at: now, ...changes(job, decided, now, rules) }
+  if (!TRANSITIONS[step.verb].from.includes(job.status)) return null
+  return { ...job, updated_at: now, ...changes(job, overrule(job, step, rules), now, rules) }
 }
 
 /** A requested cancel beats every other end of a run; the last allowed interruption is a failure. */
 function overrule(job: Job, step: Step, rules: Rules): Step {
-  if (job.status !== 'processing') return step
-  if (job.cancel_requested_at !== null) return { verb: 'cancel' }
-  if (step.verb !== 'rescue' || job.interruptions + 1 < rules.poison_after) return step
+  // Set while it ran: in any other status it is a thing of the past.
+  if (job.status === 'processing' && job.cancel_requested_at !== null) return { verb: 'cancel' }
   const interruptions = job.interruptions + 1
+  if (step.verb !== 'rescue' || interruptions < rules.poison_after) return step
   const message = `the process died ${interruptions} times while this job ran`
   return { verb: 'fail', error: { code: 'poison', message, attempt: job.attempt }, interruptions }
 }
@@ -182,7 +173,7 @@ function changes(job: Job, step: Step, now: number, rules: Rules): Partial<Job> 
         reason_detail: 'the handler returned',
       }
     case 'retry': {
-      const run_at = now + step.delay
+      const run_at = now + wholeDelay(step.delay)
       return {
         status: 'retrying',
         run_at,
@@ -225,6 +216,11 @@ function changes(job: Job, step: Step, now: number, rules: Rules): Partial<Job> 
         reason_detail: `run again on request, after it was ${job.status}`,
       }
   }
+}
+
+/** Handlers ask for delays too: any number becomes whole milliseconds that a date can hold, ten years at most. */
+function wholeDelay(delay: number): number {
+  return Math.round(Math.min(Math.max(delay || 0, 0), 3_650 * 86_400_000))
 }
 
 function final(status: FinalStatus, now: number) {

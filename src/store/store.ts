@@ -74,7 +74,7 @@ export interface CancelAnswer {
 export interface Tick {
   promoted: Job[]
   rescued: Job[]
-  /** When the next job becomes due, or null. */
+  /** When the next upkeep is due (`now` or before where a piece is left to do), or null. */
   next_due: number | null
 }
 

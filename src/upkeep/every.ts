@@ -53,6 +53,8 @@ export function every(name: string, bus: EventBus, pass: () => Promise<number>, 
   return {
     start() {
       active = true
+      // Wishes from before the start have set no timer.
+      due_at = Number.POSITIVE_INFINITY
       within(0)
     },
     within,

@@ -20,11 +20,10 @@ export interface GroupCommit {
   drain(): Promise<void>
 }
 
-/** How long a foreign lock on the database is waited for, from the event loop, before writes are refused. */
-const BUSY_PATIENCE_MS = 5_000
 const BUSY_PAUSE_MS = 20
 
-export function createGroupCommit(db: Database.Database): GroupCommit {
+/** A foreign lock on the database is waited for, from the event loop, `busy_patience` ms before writes are refused. */
+export function createGroupCommit(db: Database.Database, busy_patience = 5_000): GroupCommit {
   const begin = db.prepare('BEGIN IMMEDIATE')
   const commit = db.prepare('COMMIT')
   const rollback = db.prepare('ROLLBACK')
@@ -62,7 +61,7 @@ export function createGroupCommit(db: Database.Database): GroupCommit {
     try {
       return inTransaction(() => writes.map(({ work }) => ({ value: work() })))
     } catch (error) {
-      if (sqliteCode(error) !== null && !sqliteCode(error)?.startsWith('SQLITE_CONSTRAINT')) throw error
+      if (!isOwnFault(error)) throw error
       return inTransaction(() => writes.map(({ work }) => runAlone(work)))
     }
   }
@@ -94,20 +93,19 @@ export function createGroupCommit(db: Database.Database): GroupCommit {
     try {
       return { value: db.transaction(work)() }
     } catch (error) {
-      const code = sqliteCode(error)
-      if (code !== null && !code.startsWith('SQLITE_CONSTRAINT')) throw error
+      if (!isOwnFault(error)) throw error
       return { error }
     }
   }
 
   function withinPatience(): boolean {
-    busy_since ??= Date.now()
-    return Date.now() - busy_since < BUSY_PATIENCE_MS
+    busy_since ??= performance.now()
+    return performance.now() - busy_since < busy_patience
   }
 
   function refuse(writes: Write[], error: unknown): void {
     busy_since = null
-    const refusal = asServiceError(error)
+    const refusal = asServiceError(error, busy_patience)
     for (const { reject } of writes) reject(refusal)
   }
 
@@ -138,16 +136,21 @@ function sqliteCode(error: unknown): string | null {
   return typeof code === 'string' && code.startsWith('SQLITE_') ? code : null
 }
 
+/** What is wrong with one write and no other: not a full disk, a lock or a broken file. */
+function isOwnFault(error: unknown): boolean {
+  return /^SQLITE_(CONSTRAINT|TOOBIG)/.test(sqliteCode(error) ?? 'SQLITE_CONSTRAINT')
+}
+
 function isBusy(error: unknown): boolean {
   return /^SQLITE_(BUSY|LOCKED)/.test(sqliteCode(error) ?? '')
 }
 
-function asServiceError(error: unknown): unknown {
+function asServiceError(error: unknown, busy_patience: number): unknown {
   const code = sqliteCode(error)
   if (code === null) return error
   if (code === 'SQLITE_FULL')
     return new ServiceError('storage_full', 'there is no space left on the disk of the database')
   if (isBusy(error))
-    return new ServiceError('store_busy', `another program held the database for ${BUSY_PATIENCE_MS / 1_000} s`)
+    return new ServiceError('store_busy', `another program held the database for ${busy_patience / 1_000} s`)
   return new ServiceError('outcome_unknown', `the database answered ${code}`)
 }

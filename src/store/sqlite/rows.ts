@@ -1,14 +1,7 @@
 // Jobs as rows: one guarded UPDATE for every transition, and the attempts that go with it.
 import type Database from 'better-sqlite3'
-import {
-  type Job,
-  type JobWithPayload,
-  type Rules,
-  type Step,
-  transition,
-  type Verb,
-  withCancelRequest,
-} from '../../job.js'
+import type { ErrorRecord } from '../../errors.js'
+import { type Job, type JobWithPayload, type Rules, type Step, transition, withCancelRequest } from '../../job.js'
 import type { Attempt, ProgressReport } from '../store.js'
 
 /** What a transition may change; the rest of a row is fixed at submission. */
@@ -44,8 +37,8 @@ export type Rows = ReturnType<typeof createRows>
 export function createRows(db: Database.Database, rules: Rules) {
   const inserted = [...COLUMNS, 'payload']
   const insert = db.prepare(`INSERT INTO jobs (${inserted}) VALUES (${inserted.map(() => '?')})`)
-  const select = db.prepare(`SELECT ${COLUMNS} FROM jobs WHERE id = ?`)
-  const selectWithPayload = db.prepare(`SELECT ${inserted} FROM jobs WHERE id = ?`)
+  const select = db.prepare<[string], Row<Job>>(`SELECT ${COLUMNS} FROM jobs WHERE id = ?`)
+  const selectWithPayload = db.prepare<[string], Row<JobWithPayload>>(`SELECT ${inserted} FROM jobs WHERE id = ?`)
   const update = db.prepare(
     `UPDATE jobs SET ${MUTABLE.map((name) => `${name} = ?`)} WHERE id = ? AND status = ? AND run = ?`,
   )
@@ -59,7 +52,7 @@ export function createRows(db: Database.Database, rules: Rules) {
     'UPDATE attempts SET finished_at = ?, outcome = ?, reason = ?, error = ? WHERE id = ? AND run = ?',
   )
   const forgetAttempts = db.prepare('DELETE FROM attempts WHERE id = ? AND run <= ?')
-  const selectAttempts = db.prepare(
+  const selectAttempts = db.prepare<[string], Row<Attempt>>(
     `SELECT run, attempt, node, slot, started_at, finished_at, outcome, reason, error
      FROM attempts WHERE id = ? ORDER BY run`,
   )
@@ -77,8 +70,8 @@ export function createRows(db: Database.Database, rules: Rules) {
       insert.run(...COLUMNS.map((name) => stored(job, name)), job.payload)
     },
 
-    get: (id: string): Job | null => toJob(select.all(id)[0]),
-    getWithPayload: (id: string): JobWithPayload | null => toJob(selectWithPayload.all(id)[0]),
+    get: (id: string): Job | null => select.all(id).map(parseError)[0] ?? null,
+    getWithPayload: (id: string): JobWithPayload | null => selectWithPayload.all(id).map(parseError)[0] ?? null,
 
     /** Takes the step and writes it, with its run's row of `attempts`; null where the job's status does not allow it. */
     apply<J extends Job>(before: J, step: Step, now: number): J | null {
@@ -89,7 +82,10 @@ export function createRows(db: Database.Database, rules: Rules) {
         beginAttempt.run(after.id, after.run, after.attempt, after.node, after.slot, now)
         if (after.run > MAX_ATTEMPTS_KEPT) forgetAttempts.run(after.id, after.run - MAX_ATTEMPTS_KEPT)
       } else if (before.status === 'processing') {
-        endAttempt.run(now, ended(before, after, step.verb), after.reason, stored(after, 'error'), after.id, after.run)
+        const outcome = ended(after, step)
+        // A job keeps the error of its last failed attempt; a run that did not fail has none.
+        const error = outcome === 'retry' || outcome === 'fail' ? stored(after, 'error') : null
+        endAttempt.run(now, outcome, after.reason, error, after.id, after.run)
       }
       return after
     },
@@ -99,15 +95,14 @@ export function createRows(db: Database.Database, rules: Rules) {
     report: ({ id, run, progress, note, at }: ProgressReport): boolean =>
       report.run(progress, note, at, id, run).changes === 1,
 
-    attempts: (id: string): Attempt[] =>
-      selectAttempts.all(id).map((row) => parseError(row as Attempt & { error: string | null })),
+    attempts: (id: string): Attempt[] => selectAttempts.all(id).map(parseError),
   }
 }
 
 /** The verb that really ended the run: a cancel request or poison may have overruled the one that was asked for. */
-function ended(before: Job, after: Job, asked: Verb): Verb {
+function ended(after: Job, asked: Step): Step['verb'] {
   if (after.status === 'cancelled') return 'cancel'
-  return after.status === 'failed' && before.status === 'processing' ? 'fail' : asked
+  return after.status === 'failed' ? 'fail' : asked.verb
 }
 
 function stored(job: Job, name: (typeof COLUMNS)[number]): string | number | null {
@@ -115,11 +110,9 @@ function stored(job: Job, name: (typeof COLUMNS)[number]): string | number | nul
   return value !== null && typeof value === 'object' ? JSON.stringify(value) : value
 }
 
-/** The columns are named and typed as the fields of a job are, except for the error, which is stored as JSON. */
-function toJob<J extends Job>(row: unknown): J | null {
-  return row === undefined ? null : (parseError(row as J & { error: string | null }) as J)
-}
+/** The columns are named and typed as the fields are, except for the error, which is stored as JSON. */
+type Row<T extends { error: ErrorRecord | null }> = Omit<T, 'error'> & { error: string | null }
 
-function parseError<R extends { error: string | null }, T>(row: R): T {
-  return { ...row, error: row.error === null ? null : JSON.parse(row.error) } as unknown as T
+function parseError<R extends { error: string | null }>(row: R): Omit<R, 'error'> & { error: ErrorRecord | null } {
+  return { ...row, error: row.error === null ? null : JSON.parse(row.error) }
 }

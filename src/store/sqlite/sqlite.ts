@@ -10,10 +10,15 @@ import { createRows, type Rows } from './rows.js'
 /** Jobs that one transaction promotes or rescues at the most, so that upkeep never holds up the event loop. */
 const UPKEEP_STEP = 500
 
+export interface SqliteOptions {
+  /** Milliseconds that writes wait for a lock of another program before they are refused. */
+  busy_patience?: number
+}
+
 /** @throws StoreOpenError where the file cannot be used */
-export function openSqliteStore(file: string, rules: Rules): Store {
+export function openSqliteStore(file: string, rules: Rules, { busy_patience }: SqliteOptions = {}): Store {
   const { db, close } = openDatabase(file)
-  const commits = createGroupCommit(db)
+  const commits = createGroupCommit(db, busy_patience)
   const rows = createRows(db, rules)
   const claims = createClaims(db, rows)
   const upkeep = createUpkeep(db, rows)
@@ -140,7 +145,9 @@ function createUpkeep(db: Database.Database, rows: Rows) {
 
   function tick(node: string, now: number): Tick {
     const rescued = applyToAll(orphans.all(node, UPKEEP_STEP), 'rescue', now)
-    return { rescued, promoted: promote(now), next_due: nextDue.all()[0]?.at ?? null }
+    const promoted = promote(now)
+    // A full piece may have left orphans behind: the next one is due at once.
+    return { rescued, promoted, next_due: rescued.length === UPKEEP_STEP ? now : (nextDue.all()[0]?.at ?? null) }
   }
 
   return { promote, tick }

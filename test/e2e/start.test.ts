@@ -1,0 +1,154 @@
+// Starting: what is wrong is said in a sentence, with exit code 1; what is right serves real mail.
+
+import { readdirSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { freshFolder } from '../support/folder.js'
+import { launch, startProcess } from '../support/process.js'
+
+async function refusal(
+  files: Record<string, unknown>,
+  args: string[] = [],
+  env: NodeJS.ProcessEnv = {},
+): Promise<string> {
+  const { exit, errors, output } = launch(freshFolder(files), args, env)
+  expect((await exit).code).toBe(1)
+  expect(output()).not.toContain('listens')
+  return errors()
+}
+
+describe('the program refuses to start', () => {
+  test('with a wrong configuration: key, line and the nearest known key', async () => {
+    const errors = await refusal({ 'config.yaml': 'worker:\n  max_workers: 4\n  queue_sise: 5\n' })
+    expect(errors).toBe('config.yaml:3: worker.queue_sise: unknown key, did you mean "queue_size"?\n')
+  })
+
+  test('with a wrong key of a job type', async () => {
+    const errors = await refusal({ 'config.yaml': 'jobs:\n  email:\n    timeout: 60\n    outbx: here\n' })
+    expect(errors).toBe('config.yaml:4: jobs.email.outbx: unknown key, did you mean "outbox"?\n')
+  })
+
+  test('with a wrong value in the environment', async () => {
+    expect(await refusal({}, [], { JOBMILL_WORKER__MAX_WORKERS: 'many' })).toMatch(
+      /^JOBMILL_WORKER__MAX_WORKERS: worker.max_workers: must be a whole number from 1 to 512/,
+    )
+  })
+
+  test('with an unknown argument or command', async () => {
+    expect(await refusal({}, ['--prot', '1'])).toContain('--prot')
+    expect(await refusal({}, ['swerve'])).toContain('swerve')
+  })
+
+  test('off loopback, where everybody could run jobs', async () => {
+    expect(await refusal({}, ['--host', '0.0.0.0'])).toMatch(/^--host: server.host: must be a loopback address/)
+  })
+
+  test('on a port that is in use', async () => {
+    const server = createServer().listen(0, '127.0.0.1')
+    await new Promise((resolve) => server.on('listening', resolve))
+    const { port } = server.address() as { port: number }
+    expect(await refusal({}, ['--port', String(port)])).toBe(
+      'jobmill: the port is in use; choose another with --port or server.port\n',
+    )
+    server.close()
+  })
+
+  test('in a folder that cannot be written', async () => {
+    const source = 'file:blocked/jobs.db'
+    const errors = await refusal({ blocked: 'a file', 'config.yaml': { data: { database: { master: { source } } } } })
+    expect(errors).toMatch(/blocked\/jobs\.db cannot be opened for writing/)
+  })
+
+  test('on a database that another process has open', async () => {
+    const folder = freshFolder()
+    await startProcess(folder)
+    const { exit, errors } = launch(folder, ['--port', '0'])
+    expect((await exit).code).toBe(1)
+    expect(errors()).toMatch(/jobs\.db is in use by another process/)
+  })
+
+  test('on a corrupt database, which is kept as it is', async () => {
+    const folder = freshFolder({ 'jobs.db': 'this is no database '.repeat(500) })
+    const { exit, errors } = launch(folder)
+    expect((await exit).code).toBe(1)
+    expect(errors()).toMatch(/jobs\.db is corrupt .* it is kept as it is/)
+    expect(readFileSync(join(folder, 'jobs.db'), 'utf8')).toBe('this is no database '.repeat(500))
+  })
+})
+
+describe('the program', () => {
+  test('checks a configuration and the job types without starting', async () => {
+    const folder = freshFolder({
+      'types/broken.mjs': 'throw new Error("no")',
+      'config.yaml': { worker: { types: ['types'] }, jobs: { nope: { timeout: 1 } } },
+    })
+    const { exit, output } = launch(folder, ['--check-config'])
+    expect((await exit).code).toBe(0)
+    expect(output()).toMatch(
+      /config\.yaml is valid\ntype email: ok\ntype broken: cannot be loaded: no\n.*jobs\.nope: has no effect: there is no such job type\n/,
+    )
+    expect(readdirSync(folder).sort()).toEqual(['config.yaml', 'types'])
+  })
+
+  test('says its version and its options', async () => {
+    for (const [argument, text] of [
+      ['--version', /^\d+\.\d+\.\d+\n$/],
+      ['--help', /--check-config/],
+    ] as const) {
+      const { exit, output } = launch(freshFolder(), [argument])
+      expect((await exit).code).toBe(0)
+      expect(output()).toMatch(text)
+    }
+  })
+
+  test('writes a mail into the outbox without any configuration', async () => {
+    const folder = freshFolder()
+    const { submit, reaches } = await startProcess(folder)
+    const { id } = await submit({
+      type: 'email',
+      payload: { to: 'user@example.com', subject: 'Hello', body: 'Test email' },
+    })
+    expect((await reaches(id, 'completed', 'failed')).result).toMatchObject({
+      message_id: `<${id}@localhost>`,
+      file: `${id}.eml`,
+    })
+    const mail = readFileSync(join(folder, 'data/outbox', `${id}.eml`), 'utf8')
+    expect(mail).toMatch(/^To: user@example\.com\r$/m)
+    expect(mail).toContain('Test email')
+  })
+
+  test('runs a TypeScript job type where this Node reads it, and says so where it does not', async () => {
+    const folder = freshFolder({
+      'types/typed.ts': 'export default { run: (n: number): number => n + 1 }',
+      'config.yaml': { worker: { types: ['types'] } },
+    })
+    const { call, submit, reaches } = await startProcess(folder)
+    const { types } = (await call('GET', '/types')).body as unknown as {
+      types: { name: string; reason: string | null }[]
+    }
+    const { reason } = types.find(({ name }) => name === 'typed') ?? {}
+    if (reason !== null) expect(reason).toMatch(/does not read this kind of file; use \.js or \.mjs/)
+    else expect((await reaches((await submit({ type: 'typed', payload: 1 })).id, 'completed')).result).toBe(2)
+  })
+
+  test('keeps its memory flat while a full queue refuses 20,000 jobs', async () => {
+    const folder = freshFolder({ 'config.yaml': { worker: { queue_size: 10 } } })
+    const { child, url } = await startProcess(folder, { JOBMILL_WORKER__MAX_WORKERS: '1' })
+    const rss = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1]) / 1024
+    const email = { type: 'email', payload: { to: 'a@b.c', subject: 'x'.repeat(900), body: 'y' } }
+    let refused = 0
+    const flood = async (jobs: number) => {
+      for (let i = 0; i < jobs; i += 1) {
+        const response = await fetch(`${url}/jobs`, { method: 'POST', body: JSON.stringify(email) })
+        if (response.status === 503) refused += 1
+        await response.arrayBuffer()
+      }
+    }
+    await Promise.all(Array.from({ length: 32 }, () => flood(100)))
+    const warm = rss()
+    await Promise.all(Array.from({ length: 32 }, () => flood(500)))
+    expect(refused).toBeGreaterThan(10_000)
+    expect(rss() - warm).toBeLessThan(60)
+  }, 60_000)
+})

@@ -1,0 +1,28 @@
+// What every driver must do, written against the Store interface only. A driver's test file gives a harness.
+import { describe } from 'vitest'
+import { cancelling } from './suite/cancel.js'
+import { claiming } from './suite/claim.js'
+import { counting } from './suite/counts.js'
+import { reading } from './suite/read.js'
+import { settling } from './suite/settle.js'
+import { createStage, type Harness } from './suite/stage.js'
+import { submitting } from './suite/submit.js'
+import { upkeeping } from './suite/tick.js'
+import { walking } from './suite/walk.js'
+
+export { type Harness, RULES } from './suite/stage.js'
+
+/** `createHarness` is called once a test, and gives an empty database. */
+export function storeConformance(name: string, createHarness: () => Promise<Harness>): void {
+  const stage = () => createStage(createHarness)
+  describe(name, () => {
+    describe('submit', () => submitting(stage))
+    describe('claim', () => claiming(stage))
+    describe('renew and settle', () => settling(stage))
+    describe('cancel and rerun', () => cancelling(stage))
+    describe('tick', () => upkeeping(stage))
+    describe('get, list and attempts', () => reading(stage))
+    describe('counts and close', () => counting(stage))
+    describe('any sequence of calls', () => walking(stage))
+  })
+}

@@ -1,0 +1,110 @@
+// Submissions: all or none, and bounds that hold however many arrive at once.
+import { expect, test } from 'vitest'
+import { aJob, ids, NO_BOUNDS, type Stage, T0 } from './stage.js'
+
+export function submitting(stage: () => Promise<Stage>): void {
+  test('a submitted job reads back field by field', async () => {
+    const { store } = await stage()
+    const job = aJob({ payload: '{"text":"ünïcödé \\u0000 😀"}', priority: 5, max_attempts: 9, timeout_ms: 123_456 })
+    await store.submit([job], NO_BOUNDS)
+    expect(await store.get(job.id)).toEqual(job)
+  })
+
+  test('jobs of one submission are stored together', async () => {
+    const { store } = await stage()
+    const jobs = [aJob(), aJob({ type: 'b' }), aJob({ run_at: T0 + 1_000 })]
+    await store.submit(jobs, NO_BOUNDS)
+    expect(await Promise.all(ids(jobs).map(store.get))).toEqual(jobs)
+  })
+
+  test('where one of a submission cannot be stored, none is', async () => {
+    const { store } = await stage()
+    const known = aJob()
+    await store.submit([known], NO_BOUNDS)
+    const others = [aJob(), aJob()]
+    await expect(store.submit([others[0], { ...known, payload: '2' }, others[1]] as never, NO_BOUNDS)).rejects.toThrow()
+    expect(await store.list({}, 10, null)).toHaveLength(1)
+    expect(await store.get(known.id)).toEqual(known)
+  })
+
+  test('an id that is given twice in one submission is refused', async () => {
+    const { store } = await stage()
+    const job = aJob()
+    await expect(store.submit([job, job], NO_BOUNDS)).rejects.toThrow()
+    expect(await store.get(job.id)).toBeNull()
+  })
+
+  test('an id that is there already harms no other write of the same turn', async () => {
+    const { store } = await stage()
+    const [first, twin, before, after] = [aJob(), aJob(), aJob(), aJob()]
+    await store.submit([first], NO_BOUNDS)
+    const answers = await Promise.allSettled([
+      store.submit([before], NO_BOUNDS),
+      store.submit([first], NO_BOUNDS),
+      store.submit([twin], NO_BOUNDS),
+      store.submit([twin], NO_BOUNDS),
+      store.cancel(first.id, 'not wanted', T0 + 1),
+      store.submit([after], NO_BOUNDS),
+    ])
+    const expected = ['fulfilled', 'rejected', 'fulfilled', 'rejected', 'fulfilled', 'fulfilled']
+    expect(answers.map(({ status }) => status)).toEqual(expected)
+    expect(new Set(ids(await store.list({}, 10, null)))).toEqual(new Set(ids([first, twin, before, after])))
+    expect(await store.get(first.id)).toMatchObject({ status: 'cancelled' })
+  })
+
+  test('of 200 parallel submissions with room for 50, exactly 50 are accepted', async () => {
+    const { store } = await stage()
+    const jobs = Array.from({ length: 200 }, () => aJob())
+    const bounds = { max_pending: 50, max_stored: 1_000 }
+    const answers = await Promise.allSettled(jobs.map((job) => store.submit([job], bounds)))
+    const accepted = jobs.filter((_, i) => answers[i]?.status === 'fulfilled')
+    expect(accepted).toHaveLength(50)
+    for (const answer of answers) {
+      if (answer.status === 'rejected') expect(answer.reason).toMatchObject({ code: 'queue_full' })
+    }
+    expect(ids(await store.list({}, 1_000, null)).sort()).toEqual(ids(accepted).sort())
+  })
+
+  test('a submission that does not fit whole is refused whole, and a smaller one still fits', async () => {
+    const { store } = await stage()
+    const bounds = { max_pending: 3, max_stored: 1_000 }
+    await store.submit([aJob(), aJob()], bounds)
+    await expect(store.submit([aJob(), aJob()], bounds)).rejects.toMatchObject({ code: 'queue_full' })
+    await store.submit([aJob()], bounds)
+    expect(await store.list({}, 10, null)).toHaveLength(3)
+  })
+
+  test('max_pending counts pending jobs of all types and nothing else', async () => {
+    const the = await stage()
+    const bounds = { max_pending: 2, max_stored: 1_000 }
+    await the.running()
+    await the.store.submit([aJob({ type: 'b' })], bounds)
+    await the.store.submit([aJob()], bounds)
+    await expect(the.store.submit([aJob({ type: 'c' })], bounds)).rejects.toMatchObject({ code: 'queue_full' })
+    await the.claim([1])
+    await the.store.submit([aJob({ type: 'c' })], bounds)
+  })
+
+  test('scheduled jobs pass max_pending but not max_stored', async () => {
+    const { store } = await stage()
+    const bounds = { max_pending: 1, max_stored: 3 }
+    const later = () => aJob({ run_at: T0 + 60_000 })
+    await store.submit([aJob()], bounds)
+    await store.submit([later(), later()], bounds)
+    await expect(store.submit([later()], bounds)).rejects.toMatchObject({ code: 'queue_full' })
+    expect(await store.list({}, 10, null)).toHaveLength(3)
+  })
+
+  test('max_stored counts all that are not final, and none that are', async () => {
+    const the = await stage()
+    const bounds = { max_pending: 100, max_stored: 3 }
+    const retrying = await the.running()
+    await the.end(retrying, { verb: 'retry', error: { code: 'timeout', message: 'slow', attempt: 1 }, delay: 60_000 })
+    await the.running()
+    await the.store.cancel((await the.add()).id, 'not wanted', T0)
+    await the.store.submit([aJob()], bounds)
+    await expect(the.store.submit([aJob()], bounds)).rejects.toMatchObject({ code: 'queue_full' })
+    await the.store.cancel(retrying.id, 'not wanted', T0)
+    await the.store.submit([aJob()], bounds)
+  })
+}
