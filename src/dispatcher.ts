@@ -33,8 +33,10 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const { tracker, pool, types, bus, poll } = options
   let { max_workers } = options
   let stopping = false
-  /** By slot number; a slot is busy until its thread is free and the outcome is on disk. */
-  const running = new Map<number, { job: Job; ended: Promise<void> }>()
+  /** By slot number; a slot is busy until its thread is free or gone. */
+  const running = new Map<number, Job>()
+  /** Runs whose outcomes are not on disk yet. */
+  const unsettled = new Set<Promise<void>>()
   const runnable = [...types.values()].filter(({ disabled }) => disabled === null).map(({ name }) => name)
   const loop = every('dispatcher', bus, pass)
 
@@ -52,7 +54,11 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     const slots = freeSlots()
     if (stopping || slots.length === 0) return poll
     const jobs = await tracker.claim(runnable, slots)
-    for (const job of jobs) running.set(job.slot as number, { job, ended: see(job) })
+    for (const job of jobs) {
+      running.set(job.slot as number, job)
+      const settled = see(job).finally(() => unsettled.delete(settled))
+      unsettled.add(settled)
+    }
     return jobs.length === slots.length ? 0 : poll
   }
 
@@ -64,19 +70,19 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     return slots
   }
 
-  /** From claim to stored outcome. */
+  /** From claim to stored outcome. Never rejects. */
   async function see(job: JobWithPayload): Promise<void> {
     // Only runnable types are claimed.
     const type = types.get(job.type) as JobType
     try {
       const outcome = await pool.run(job, Math.min(job.timeout_ms, type.timeout_ms))
+      running.delete(job.slot as number)
+      // Woken before the outcome is written, the next claim shares its transaction and its fsync.
+      wake()
       await tracker.settle(job, outcome, type.backoff)
     } catch (error) {
       // Only when the service stops while its store refuses: the next start rescues the job.
       bus.publish({ kind: 'store_trouble', doing: `storing the outcome of ${job.id}`, message: String(error) })
-    } finally {
-      running.delete(job.slot as number)
-      wake()
     }
   }
 
@@ -92,14 +98,14 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       stopping = true
       await loop.stop()
       const stopAll = () => {
-        for (const { job } of running.values()) pool.stopJob(job.id, 'shutdown')
+        for (const { id } of running.values()) pool.stopJob(id, 'shutdown')
       }
       const timer = setTimeout(stopAll, grace)
-      await Promise.all([...running.values()].map(({ ended }) => ended))
+      await Promise.all(unsettled)
       clearTimeout(timer)
     },
     hurry() {
-      for (const { job } of running.values()) pool.stopJob(job.id, 'shutdown', true)
+      for (const { id } of running.values()) pool.stopJob(id, 'shutdown', true)
     },
   }
 }

@@ -15,6 +15,7 @@ const LONGEST_WAIT_MS = 60_000
 /** `pass` answers how many milliseconds to wait until the next one. */
 export function every(name: string, bus: EventBus, pass: () => Promise<number>, retry_ms = 1_000): Loop {
   let timer: NodeJS.Timeout | undefined
+  let immediate: NodeJS.Immediate | undefined
   let due_at = Number.POSITIVE_INFINITY
   let running: Promise<void> | null = null
   let active = false
@@ -42,12 +43,20 @@ export function every(name: string, bus: EventBus, pass: () => Promise<number>, 
   }
 
   function arm(): void {
-    clearTimeout(timer)
+    disarm()
     if (!active) return
-    const wait = Math.min(LONGEST_WAIT_MS, Math.max(0, due_at - performance.now()))
-    timer = setTimeout(() => {
+    const begin = () => {
       running = turn()
-    }, wait)
+    }
+    const wait = Math.min(LONGEST_WAIT_MS, due_at - performance.now())
+    // At once means within this turn of the event loop: a timer of 0 ms would take at least 1 ms.
+    if (wait <= 0) immediate = setImmediate(begin)
+    else timer = setTimeout(begin, wait)
+  }
+
+  function disarm(): void {
+    clearTimeout(timer)
+    clearImmediate(immediate)
   }
 
   return {
@@ -60,7 +69,7 @@ export function every(name: string, bus: EventBus, pass: () => Promise<number>, 
     within,
     async stop() {
       active = false
-      clearTimeout(timer)
+      disarm()
       await running
     },
   }

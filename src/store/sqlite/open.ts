@@ -1,5 +1,5 @@
 // Opens the database file so that it can be trusted: one process, full fsync, known schema, no corruption seen.
-import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import Database from 'better-sqlite3'
@@ -18,26 +18,32 @@ export interface OpenDatabase {
 const APPLICATION_ID = 0x6a6f626d
 /** A database up to this size is checked whole at every start; a larger one would hold the start up. */
 const QUICK_CHECK_BYTES = 64 * 1024 * 1024
-/** A foreign lock freezes the event loop no longer than this; group commit tries again from the loop. */
-const BUSY_TIMEOUT_MS = 150
+/** How long a start waits for locks, and how long a write freezes the event loop for one before it tries again from there. */
+const OPEN_TIMEOUT_MS = 1_000
+const BUSY_TIMEOUT_MS = 25
 const WAL_LIMIT_BYTES = 64 * 1024 * 1024
 
 /** @throws StoreOpenError where the file is in use, corrupt, newer than this program, or cannot be written */
-export function openDatabase(file: string): OpenDatabase {
-  const lock = describing(file, () => takeLock(file))
-  try {
-    const db = describing(file, () => openChecked(file))
-    return {
-      db,
-      close() {
-        db.close()
-        lock.close()
-      },
+export function openDatabase(name: string): OpenDatabase {
+  return describing(name, () => {
+    mkdirSync(dirname(name), { recursive: true })
+    // A link to a file shares its lock.
+    const file = existsSync(name) ? realpathSync(name) : name
+    const lock = takeLock(file)
+    try {
+      const db = openChecked(file)
+      return {
+        db,
+        close() {
+          db.close()
+          lock.close()
+        },
+      }
+    } catch (error) {
+      lock.close()
+      throw error
     }
-  } catch (error) {
-    lock.close()
-    throw error
-  }
+  })
 }
 
 /**
@@ -45,8 +51,7 @@ export function openDatabase(file: string): OpenDatabase {
  * the process dies, however it dies.
  */
 function takeLock(file: string): Database.Database {
-  mkdirSync(dirname(file), { recursive: true })
-  const lock = new Database(`${file}.lock`, { timeout: 1_000 })
+  const lock = new Database(`${file}.lock`, { timeout: OPEN_TIMEOUT_MS })
   try {
     lock.exec('BEGIN EXCLUSIVE')
     return lock
@@ -57,12 +62,13 @@ function takeLock(file: string): Database.Database {
 }
 
 function openChecked(file: string): Database.Database {
-  const db = new Database(file, { timeout: BUSY_TIMEOUT_MS })
+  const newest = readMigrations().at(-1)?.version ?? 0
+  inspect(file, newest)
+  const db = new Database(file, { timeout: OPEN_TIMEOUT_MS })
   try {
-    refuseForeign(db, file)
     setPragmas(db)
-    refuseCorrupt(db, file)
-    migrate(db, file)
+    migrate(db)
+    db.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`)
     return db
   } catch (error) {
     db.close()
@@ -70,11 +76,38 @@ function openChecked(file: string): Database.Database {
   }
 }
 
+/** Read-only: a connection that may write changes the file when it closes, if only by a checkpoint of its WAL. */
+function inspect(file: string, newest: number): void {
+  if (!existsSync(file)) return
+  if (statSync(file).size === 0) {
+    // SQLite would take it for a new database and delete the WAL, the last copy of the jobs.
+    const wal = statSync(`${file}-wal`, { throwIfNoEntry: false })
+    if (wal !== undefined && wal.size > 0) throw new StoreOpenError(corrupt(file, 'it is empty, but has a WAL'))
+    return
+  }
+  const db = new Database(file, { readonly: true, timeout: OPEN_TIMEOUT_MS })
+  try {
+    refuseForeign(db, file)
+    refuseNewer(db, file, newest)
+    refuseCorrupt(db, file)
+  } finally {
+    db.close()
+  }
+}
+
 function refuseForeign(db: Database.Database, file: string): void {
   const tables = db.prepare('SELECT count(*) AS n FROM sqlite_schema').all()[0] as { n: number }
-  if (tables.n > 0 && db.pragma('application_id', { simple: true }) !== APPLICATION_ID) {
-    throw new StoreOpenError(`${file} is a database of another program; choose another data.database.master.source`)
-  }
+  const owner = db.pragma('application_id', { simple: true })
+  if (owner === APPLICATION_ID || (owner === 0 && tables.n === 0)) return
+  throw new StoreOpenError(`${file} is a database of another program; choose another data.database.master.source`)
+}
+
+function refuseNewer(db: Database.Database, file: string, newest: number): void {
+  const version = Number(db.pragma('user_version', { simple: true }))
+  if (version <= newest) return
+  throw new StoreOpenError(
+    `${file} has schema ${version}, this jobmill knows schemas up to ${newest}: use a newer jobmill`,
+  )
 }
 
 function setPragmas(db: Database.Database): void {
@@ -104,16 +137,9 @@ interface Migration {
   sql: string
 }
 
-function migrate(db: Database.Database, file: string): void {
-  const migrations = readMigrations()
+function migrate(db: Database.Database): void {
   const current = Number(db.pragma('user_version', { simple: true }))
-  const newest = migrations.at(-1)?.version ?? 0
-  if (current > newest) {
-    throw new StoreOpenError(
-      `${file} has schema ${current}, this jobmill knows schemas up to ${newest}: use a newer jobmill`,
-    )
-  }
-  for (const { version, sql } of migrations.filter(({ version }) => version > current)) {
+  for (const { version, sql } of readMigrations().filter(({ version }) => version > current)) {
     db.transaction(() => {
       db.exec(sql)
       db.pragma(`application_id = ${APPLICATION_ID}`)
