@@ -139,7 +139,6 @@ export function transition<J extends Job>(job: J, step: Step, now: number, rules
 
 /** A requested cancel beats every other end of a run; the last allowed interruption is a failure. */
 function overrule(job: Job, step: Step, rules: Rules): Step {
-  // Set while it ran: in any other status it is a thing of the past.
   if (job.status === 'processing' && job.cancel_requested_at !== null) return { verb: 'cancel' }
   const interruptions = job.interruptions + 1
   if (step.verb !== 'rescue' || interruptions < rules.poison_after) return step
@@ -219,9 +218,7 @@ function changes(job: Job, step: Step, now: number, rules: Rules): Partial<Job> 
 }
 
 /** Handlers ask for delays too: any number becomes whole milliseconds that a date can hold, ten years at most. */
-function wholeDelay(delay: number): number {
-  return Math.round(Math.min(Math.max(delay || 0, 0), 3_650 * 86_400_000))
-}
+const wholeDelay = (delay: number) => Math.round(Math.min(Math.max(delay || 0, 0), 3_650 * 86_400_000))
 
 function final(status: FinalStatus, now: number) {
   return { status, finished_at: now, reason: status }

@@ -1,48 +1,78 @@
 // The built-in job type `email`: sends one mail by SMTP, or writes it whole into the outbox folder.
-import { mkdir, open, rename, rm } from 'node:fs/promises'
+import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { domainToASCII } from 'node:url'
 import nodemailer, { type SendMailOptions } from 'nodemailer'
-import addressparser from 'nodemailer/lib/addressparser'
 import { z } from 'zod'
 import { defineJob, type JobContext, NonRetryableError } from '../src/define-job.js'
 
 const MAX_RECIPIENTS = 100
 const MAX_ATTACHMENTS = 20
+const MAX_ANSWER_LENGTH = 500
 const ADDRESS_HINT = 'must be an address such as "ann@example.com" or "Ann <ann@example.com>"'
-const CONNECT_LIMIT_MS = 10_000
-const SILENCE_LIMIT_MS = 30_000
+const TOO_MANY = `to, cc and bcc may have ${MAX_RECIPIENTS} addresses together`
+// Both below the type's timeout, whose error could not say what was waited for.
+const CONNECT_LIMIT_MS = 15_000
+const SILENCE_LIMIT_MS = 45_000
 
-/** RFC 5321 dot-atom with an ASCII local part; the domain may be internationalised, and a bare host such as localhost. */
+const NAME = String.raw`"(?<quoted>(?:[^"\\]|\\.)*)"\s*|(?<plain>[^\s"<>,;:@\\][^"<>,;:@\\]*)?`
+const ADDRESS = String.raw`(?:${NAME})<(?<angled>[^\s<>]+)>|(?<bare>[^\s"<>,;:\\]+)`
+/** One of a comma-separated list. No two neighbouring parts match the same text, so matching takes linear time. */
+const MAILBOX = new RegExp(String.raw`\s*(?:${ADDRESS})\s*(?:,(?!\s*$)|$)`, 'gy')
+/** RFC 5321 dot-atom. */
 const LOCAL_PART = /^[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*$/
-const DOMAIN = /^(?=.{1,253}$)[a-z\d]([a-z\d-]{0,61}[a-z\d])?(\.[a-z\d]([a-z\d-]{0,61}[a-z\d])?)*$/i
+const DOMAIN = /^(?=.{1,253}$)(?!(.*\.)?\d+$)[a-z\d]([a-z\d-]{0,61}[a-z\d])?(\.[a-z\d]([a-z\d-]{0,61}[a-z\d])?)*$/
+/** A multipart would need parts and a boundary of its own. */
+const MEDIA_TYPE = /^(?!multipart\/)[\w!#$&^.+-]{1,100}\/[\w!#$&^.+-]{1,100}$/i
 
-function isAddress(address: string): boolean {
-  const at = address.lastIndexOf('@')
-  const [local, domain] = [address.slice(0, at), address.slice(at + 1)]
-  return at > 0 && at <= 64 && LOCAL_PART.test(local) && DOMAIN.test(domainToASCII(domain))
+interface Mailbox {
+  name: string
+  address: string
 }
 
-/** Header injection starts with a line break; none belongs into any header of a mail. */
-function hasControls(text: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return /[\u0000-\u001f\u007f]/.test(text)
-}
-
-function mailboxes(text: string): string[] | null {
+/** Not nodemailer's parser: that one reads "a@b.c d@e.f" as one address and loses the other without a word. */
+function mailboxes(text: string): Mailbox[] | null {
   if (hasControls(text)) return null
-  const parsed = addressparser(text)
-  const addresses = parsed.flatMap(({ address }) => (address !== undefined && isAddress(address) ? [address] : []))
-  return parsed.length > 0 && addresses.length === parsed.length ? addresses : null
+  const found: Mailbox[] = []
+  let end = 0
+  for (const { 0: part, groups: { quoted, plain = '', angled, bare = '' } = {} } of text.matchAll(MAILBOX)) {
+    const address = asciiAddress(angled ?? bare)
+    if (address === null) return null
+    found.push({ name: quoted?.replace(/\\(.)/g, '$1') ?? plain.trim(), address })
+    end += part.length
+    // Too many whatever follows: a long text must not hold up the thread that checks submissions.
+    if (found.length > MAX_RECIPIENTS) return found
+  }
+  return end === text.length && found.length > 0 ? found : null
+}
+
+/** The address as it goes over the wire, or null where it is none. */
+function asciiAddress(text: string): string | null {
+  const at = text.lastIndexOf('@')
+  const [local, domain] = [text.slice(0, at), text.slice(at + 1)]
+  if (at < 1 || at > 64 || !LOCAL_PART.test(local)) return null
+  // domainToASCII reads a host as URLs do: it decodes "%41", and it cuts off what follows a "/".
+  if (domain.length > 253 || !/^[a-z\d.\u0080-\uffff-]+$/i.test(domain)) return null
+  const ascii = domainToASCII(domain)
+  return DOMAIN.test(ascii) ? `${local}@${ascii}` : null
+}
+
+/** Header injection starts with a line break; no control character belongs into a header. */
+function hasControls(text: string): boolean {
+  return /\p{Cc}/u.test(text)
+}
+
+function isAddressList(value: unknown): value is string {
+  return typeof value === 'string' && mailboxes(value) !== null
 }
 
 const oneAddress = z.string().refine((text) => mailboxes(text)?.length === 1, ADDRESS_HINT)
-const addressList = z.string().refine((text) => mailboxes(text) !== null, ADDRESS_HINT)
-const recipients = z
-  .union([z.string(), z.array(addressList).min(1).max(MAX_RECIPIENTS)], { error: `${ADDRESS_HINT}, or a list of such` })
-  .superRefine((value, ctx) => {
-    if (typeof value === 'string' && mailboxes(value) === null) ctx.addIssue({ code: 'custom', message: ADDRESS_HINT })
-  })
+// An entry of the list is no z.string(): a union would report one of another type at the list, not at the entry.
+const entry = z.custom<string>(isAddressList, { error: ADDRESS_HINT, abort: false }).meta({ type: 'string' })
+const recipients = z.union(
+  [z.string().refine(isAddressList, ADDRESS_HINT), z.array(entry).min(1).max(MAX_RECIPIENTS)],
+  `${ADDRESS_HINT}, or a list of 1 to ${MAX_RECIPIENTS} such`,
+)
 
 const attachment = z.strictObject({
   name: z
@@ -50,11 +80,10 @@ const attachment = z.strictObject({
     .min(1)
     .max(255)
     .refine((name) => !hasControls(name) && !/[/\\]/.test(name), 'must be a file name without folders'),
-  content: z.base64('must be base64'),
-  content_type: z
-    .string()
-    .regex(/^[\w!#$&^.+-]{1,100}\/[\w!#$&^.+-]{1,100}$/, 'must be a media type such as "application/pdf"')
-    .optional(),
+  content: z
+    .base64({ error: 'must be base64', abort: true })
+    .refine((content) => Buffer.from(content, 'base64').toString('base64') === content, 'must be base64'),
+  content_type: z.string().regex(MEDIA_TYPE, 'must be a media type such as "application/pdf"').optional(),
 })
 
 const payload = z
@@ -75,18 +104,15 @@ const payload = z
     attachments: z.array(attachment).max(MAX_ATTACHMENTS).optional(),
   })
   .superRefine(({ to, cc, bcc, body, text, html }, ctx) => {
-    const excess = body !== undefined && (text !== undefined || html !== undefined)
-    if (excess)
-      ctx.addIssue({ code: 'custom', path: ['body'], message: 'must be left out where there is text or html' })
-    if (body === undefined && text === undefined && html === undefined) {
-      ctx.addIssue({ code: 'custom', path: ['body'], message: 'is missing; text or html will do as well' })
-    }
-    if ([to, cc, bcc].flatMap((field) => addressesOf(field)).length > MAX_RECIPIENTS) {
-      ctx.addIssue({
-        code: 'custom',
-        path: ['to'],
-        message: `to, cc and bcc may have ${MAX_RECIPIENTS} addresses together`,
-      })
+    const other = text !== undefined || html !== undefined
+    const message = other ? 'must be left out where there is text or html' : 'is missing; text or html will do as well'
+    if ((body !== undefined) === other) ctx.addIssue({ code: 'custom', path: ['body'], message })
+    let count = 0
+    for (const [field, value] of Object.entries({ to, cc, bcc })) {
+      count += mailboxesOf(value).length
+      if (count <= MAX_RECIPIENTS) continue
+      ctx.addIssue({ code: 'custom', path: [field], message: TOO_MANY })
+      break
     }
   })
 
@@ -95,8 +121,8 @@ const smtp = z
     host: z.string().min(1),
     port: z.int().min(1).max(65_535).optional(),
     secure: z.boolean().default(false),
-    user: z.string().optional(),
-    pass: z.string().optional(),
+    user: z.string().min(1).optional(),
+    pass: z.string().min(1).optional(),
   })
   .refine(({ user, pass }) => (user === undefined) === (pass === undefined), 'must have user and pass, or neither')
 
@@ -108,6 +134,7 @@ const config = z.strictObject({
 
 type Payload = z.output<typeof payload>
 type Config = z.output<typeof config>
+type Mail = SendMailOptions & { envelope: { from: string; to: string[] } }
 
 export default defineJob({
   description: 'Send a mail: by SMTP where jobs.email.smtp is set, into the outbox folder otherwise',
@@ -121,87 +148,90 @@ export default defineJob({
   },
 })
 
-function addressesOf(field: string | string[] | undefined): string[] {
-  return [field ?? []].flat().flatMap((text) => mailboxes(text) ?? [])
+function mailboxesOf(...fields: (string | string[] | undefined)[]): Mailbox[] {
+  return fields.flat().flatMap((text) => mailboxes(text ?? '') ?? [])
 }
 
-function compose(payload: Payload, ctx: JobContext<Config>): SendMailOptions {
-  const from = payload.from ?? ctx.config.from
-  const [sender = ''] = addressesOf(from)
-  const text = payload.body ?? payload.text
+function compose({ to, cc, bcc, reply_to, subject, html, ...payload }: Payload, ctx: JobContext<Config>): Mail {
+  const from = mailboxesOf(payload.from ?? ctx.config.from)
+  const sender = from[0]?.address ?? ''
   return {
     from,
-    to: payload.to,
-    subject: payload.subject,
+    to: mailboxesOf(to),
+    cc: mailboxesOf(cc),
+    replyTo: mailboxesOf(reply_to),
+    // `bcc` is only here: as a field of the mail the outbox would show it in the headers.
+    envelope: { from: sender, to: [...new Set(mailboxesOf(to, cc, bcc).map(({ address }) => address))] },
+    subject,
     // The same over all attempts, so that a mail server or reader can tell a repeated mail.
-    messageId: `<${ctx.id}@${domainToASCII(sender.slice(sender.lastIndexOf('@') + 1))}>`,
+    messageId: `<${ctx.id}@${sender.slice(sender.lastIndexOf('@') + 1)}>`,
+    xMailer: false,
     disableFileAccess: true,
     disableUrlAccess: true,
-    ...(payload.cc === undefined ? {} : { cc: payload.cc }),
-    ...(payload.bcc === undefined ? {} : { bcc: payload.bcc }),
-    ...(payload.reply_to === undefined ? {} : { replyTo: payload.reply_to }),
-    ...(text === undefined ? {} : { text }),
-    ...(payload.html === undefined ? {} : { html: payload.html }),
-    attachments: (payload.attachments ?? []).map(({ name, content, content_type }) => ({
+    text: payload.body ?? payload.text,
+    html,
+    attachments: payload.attachments?.map(({ name, content, content_type }) => ({
       filename: name,
       content: Buffer.from(content, 'base64'),
-      ...(content_type === undefined ? {} : { contentType: content_type }),
+      contentType: content_type,
     })),
   }
 }
 
-async function sendBySmtp(
-  mail: SendMailOptions,
-  { user, pass, port, ...server }: z.output<typeof smtp>,
-  ctx: JobContext<Config>,
-) {
+async function sendBySmtp(mail: Mail, smtp: NonNullable<Config['smtp']>, ctx: JobContext<Config>) {
+  const { host, secure, port = secure ? 465 : 587, user, pass = '' } = smtp
   const transport = nodemailer.createTransport({
-    ...server,
-    port: port ?? (server.secure ? 465 : 587),
-    ...(user === undefined || pass === undefined ? {} : { auth: { user, pass } }),
+    host,
+    port,
+    secure,
+    auth: user === undefined ? undefined : { user, pass },
     connectionTimeout: CONNECT_LIMIT_MS,
     greetingTimeout: CONNECT_LIMIT_MS,
     socketTimeout: SILENCE_LIMIT_MS,
   })
+  const coded = [pass, `\0${user}\0${pass}`].map((text) => Buffer.from(text).toString('base64'))
+  const secrets = pass === '' ? [] : [...coded, pass]
   await ctx.progress(10, 'talking to the mail server')
   try {
     const { messageId, accepted, rejectedErrors = [] } = await transport.sendMail({ ...mail, signal: ctx.signal })
     // To try the refused ones again would send a second mail to all others.
     const rejected = rejectedErrors.map(({ recipient, response, message }) => ({
       address: recipient,
-      answer: response ?? message,
+      answer: oneLine(response ?? message, secrets),
     }))
-    return { message_id: messageId, accepted: accepted.map(addressOf), rejected }
+    return { message_id: messageId, accepted, rejected }
   } catch (error) {
-    throw retryableOrNot(error)
-  } finally {
-    transport.close()
+    throw retryableOrNot(error, secrets)
   }
 }
 
-function addressOf(recipient: string | { address: string }): string {
-  return typeof recipient === 'string' ? recipient : recipient.address
-}
-
 /** RFC 5321 §4.2.1: a 4yz answer may be different next time, a 5yz answer will not. */
-function retryableOrNot(error: unknown): Error {
-  if (!(error instanceof Error)) return new Error(String(error))
-  const status = 'responseCode' in error ? Number(error.responseCode) : 0
-  const message = error.message.replace(/\s+/g, ' ').trim()
+function retryableOrNot(error: unknown, secrets: string[]): Error {
+  const message = oneLine(error instanceof Error ? error.message : String(error), secrets)
+  const status = error instanceof Error && 'responseCode' in error ? Number(error.responseCode) : 0
   return status >= 500 && status < 600 ? new NonRetryableError(message) : new Error(message)
 }
 
-async function writeToOutbox(mail: SendMailOptions, ctx: JobContext<Config>) {
+/** A server may answer with many lines, and some repeat what they did not understand, the login included. */
+function oneLine(answer: string, secrets: string[]): string {
+  const safe = secrets.reduce((text, secret) => text.replaceAll(secret, '***'), answer)
+  return safe
+    .replace(/[\s\p{Cc}]+/gu, ' ')
+    .trim()
+    .slice(0, MAX_ANSWER_LENGTH)
+}
+
+async function writeToOutbox(mail: Mail, ctx: JobContext<Config>) {
   const composer = nodemailer.createTransport({ streamTransport: true, buffer: true, newline: 'windows' })
-  const { message, messageId, envelope } = await composer.sendMail(mail)
+  const { message, messageId } = await composer.sendMail(mail)
   const file = `${ctx.id}.eml`
   try {
     await writeWhole(ctx.resolve(ctx.config.outbox), file, message as Buffer)
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : String(error)
+    const code = error instanceof Error && 'code' in error ? error.code : 'unknown error'
     throw new Error(`cannot write into the outbox "${ctx.config.outbox}" (${code})`)
   }
-  return { message_id: messageId, accepted: envelope.to, rejected: [], file }
+  return { message_id: messageId, accepted: mail.envelope.to, rejected: [], file }
 }
 
 /** Under its name only when it is whole and on disk: a crash leaves no half of a mail. */
@@ -209,26 +239,12 @@ async function writeWhole(folder: string, name: string, content: Buffer): Promis
   const draft = join(folder, `.${name}.draft`)
   await mkdir(folder, { recursive: true })
   try {
-    const file = await open(draft, 'w')
-    try {
-      await file.writeFile(content)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
+    await writeFile(draft, content, { flush: true })
     await rename(draft, join(folder, name))
-    await syncFolder(folder)
+    const handle = await open(folder, 'r')
+    await handle.sync().finally(() => handle.close())
   } catch (error) {
     await rm(draft, { force: true }).catch(() => {})
     throw error
-  }
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
   }
 }

@@ -1,7 +1,6 @@
 // Group commit of the SQLite driver: one transaction a turn, and what happens when the disk or a lock is in the way.
 import { copyFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { openSqliteStore, type SqliteOptions } from '../../src/store/sqlite/sqlite.js'
@@ -178,7 +177,8 @@ describe('a lock of another program', () => {
     }, 5)
     await body()
     // The beat after a stop is the one that sees it.
-    await sleep(20)
+    const end = performance.now()
+    await until('the next beat', () => last > end)
     clearInterval(beat)
     return longest
   }
