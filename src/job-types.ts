@@ -47,7 +47,9 @@ export async function loadJobTypes(config: Config): Promise<{ types: JobTypes; w
   const warnings: string[] = []
   const loaded = await Promise.all(files.map(async (file) => ({ ...file, definition: await load(file.url) })))
   for (const { name, url, definition } of loaded) {
-    if (types.has(name)) warnings.push(`${fileURLToPath(url)} is left out: ${types.get(name)?.url} has the same name`)
+    const first = types.get(name)
+    if (first !== undefined)
+      warnings.push(`${fileURLToPath(url)} is left out: ${fileURLToPath(first.url)} has the same name`)
     else types.set(name, toType(config, name, url, definition, problems))
   }
   if (problems.length > 0) throw new ConfigError(problems)

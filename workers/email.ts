@@ -31,8 +31,8 @@ interface Mailbox {
 }
 
 /** Not nodemailer's parser: that one reads "a@b.c d@e.f" as one address and loses the other without a word. */
-function mailboxes(text: string): Mailbox[] | null {
-  if (hasControls(text)) return null
+function mailboxes(text: unknown): Mailbox[] | null {
+  if (typeof text !== 'string' || !isHeaderText(text)) return null
   const found: Mailbox[] = []
   let end = 0
   for (const { 0: part, groups: { quoted, plain = '', angled, bare = '' } = {} } of text.matchAll(MAILBOX)) {
@@ -57,13 +57,13 @@ function asciiAddress(text: string): string | null {
   return DOMAIN.test(ascii) ? `${local}@${ascii}` : null
 }
 
-/** Header injection starts with a line break; no control character belongs into a header. */
-function hasControls(text: string): boolean {
-  return /\p{Cc}/u.test(text)
+/** Line breaks start a header of their own; in an encoded word (RFC 2047) they would do so at whoever decodes it. */
+function isHeaderText(text: string): boolean {
+  return !/\p{Cc}|=\?[^?]*\?[bq]\?/iu.test(text)
 }
 
 function isAddressList(value: unknown): value is string {
-  return typeof value === 'string' && mailboxes(value) !== null
+  return mailboxes(value) !== null
 }
 
 const oneAddress = z.string().refine((text) => mailboxes(text)?.length === 1, ADDRESS_HINT)
@@ -79,7 +79,7 @@ const attachment = z.strictObject({
     .string()
     .min(1)
     .max(255)
-    .refine((name) => !hasControls(name) && !/[/\\]/.test(name), 'must be a file name without folders'),
+    .refine((name) => isHeaderText(name) && !/[/\\]/.test(name), 'must be a file name without folders'),
   content: z
     .base64({ error: 'must be base64', abort: true })
     .refine((content) => Buffer.from(content, 'base64').toString('base64') === content, 'must be base64'),
@@ -96,7 +96,7 @@ const payload = z
     subject: z
       .string()
       .max(998)
-      .refine((text) => !hasControls(text), 'must not contain line breaks or control characters'),
+      .refine(isHeaderText, 'must not contain control characters, line breaks or encoded words such as "=?utf-8?Q?…"'),
     /** Plain text, the short form of `text`. */
     body: z.string().optional(),
     text: z.string().optional(),
@@ -149,7 +149,7 @@ export default defineJob({
 })
 
 function mailboxesOf(...fields: (string | string[] | undefined)[]): Mailbox[] {
-  return fields.flat().flatMap((text) => mailboxes(text ?? '') ?? [])
+  return fields.flat().flatMap((text) => mailboxes(text) ?? [])
 }
 
 function compose({ to, cc, bcc, reply_to, subject, html, ...payload }: Payload, ctx: JobContext<Config>): Mail {
@@ -189,7 +189,7 @@ async function sendBySmtp(mail: Mail, smtp: NonNullable<Config['smtp']>, ctx: Jo
     greetingTimeout: CONNECT_LIMIT_MS,
     socketTimeout: SILENCE_LIMIT_MS,
   })
-  const coded = [pass, `\0${user}\0${pass}`].map((text) => Buffer.from(text).toString('base64'))
+  const coded = [`\0${user}\0${pass}`, pass].map((text) => Buffer.from(text).toString('base64'))
   const secrets = pass === '' ? [] : [...coded, pass]
   await ctx.progress(10, 'talking to the mail server')
   try {

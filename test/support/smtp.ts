@@ -63,9 +63,9 @@ export async function startSmtp({ answers = {}, silent_at, login, starttls = fal
     onMailFrom: (_address, _session, callback) => callback(refusal(answers.sender)),
     onRcptTo: ({ address }, _session, callback) => callback(refusal(answers.recipients?.[address])),
     async onData(stream, session, callback) {
-      const raw = await buffer(stream)
+      const raw = await buffer(stream).catch(() => null)
       silent = silent_at === 'data'
-      if (silent) return
+      if (raw === null || silent) return
       if (answers.data === undefined) mails.push({ raw, ...envelopeOf(session) })
       callback(refusal(answers.data))
     },
