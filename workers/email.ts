@@ -3,12 +3,15 @@ import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { domainToASCII } from 'node:url'
 import nodemailer, { type SendMailOptions } from 'nodemailer'
+import { detectMimeType } from 'nodemailer/lib/mime-funcs'
 import { z } from 'zod'
 import { defineJob, type JobContext, NonRetryableError } from '../src/define-job.js'
 
 const MAX_RECIPIENTS = 100
 const MAX_ATTACHMENTS = 20
+const MAX_NAME_LENGTH = 255
 const MAX_ANSWER_LENGTH = 500
+const OCTETS = 'application/octet-stream'
 const ADDRESS_HINT = 'must be an address such as "ann@example.com" or "Ann <ann@example.com>"'
 const TOO_MANY = `to, cc and bcc may have ${MAX_RECIPIENTS} addresses together`
 // Both below the type's timeout, whose error could not say what was waited for.
@@ -22,13 +25,10 @@ const MAILBOX = new RegExp(String.raw`\s*(?:${ADDRESS})\s*(?:,(?!\s*$)|$)`, 'gy'
 /** RFC 5321 dot-atom. */
 const LOCAL_PART = /^[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*$/
 const DOMAIN = /^(?=.{1,253}$)(?!(.*\.)?\d+$)[a-z\d]([a-z\d-]{0,61}[a-z\d])?(\.[a-z\d]([a-z\d-]{0,61}[a-z\d])?)*$/
-/** A multipart would need parts and a boundary of its own. */
-const MEDIA_TYPE = /^(?!multipart\/)[\w!#$&^.+-]{1,100}\/[\w!#$&^.+-]{1,100}$/i
+/** Neither a multipart nor a message: these are not encoded, which changes bytes and lets lines grow too long. */
+const MEDIA_TYPE = /^(?!(multipart|message)\/)[\w!#$&^.+-]{1,100}\/[\w!#$&^.+-]{1,100}$/i
 
-interface Mailbox {
-  name: string
-  address: string
-}
+type Mailbox = { name: string; address: string }
 
 /** Not nodemailer's parser: that one reads "a@b.c d@e.f" as one address and loses the other without a word. */
 function mailboxes(text: unknown): Mailbox[] | null {
@@ -37,8 +37,9 @@ function mailboxes(text: unknown): Mailbox[] | null {
   let end = 0
   for (const { 0: part, groups: { quoted, plain = '', angled, bare = '' } = {} } of text.matchAll(MAILBOX)) {
     const address = asciiAddress(angled ?? bare)
-    if (address === null) return null
-    found.push({ name: quoted?.replace(/\\(.)/g, '$1') ?? plain.trim(), address })
+    const name = quoted?.replace(/\\(.)/g, '$1') ?? plain.trim()
+    if (address === null || name.length > MAX_NAME_LENGTH) return null
+    found.push({ name, address })
     end += part.length
     // Too many whatever follows: a long text must not hold up the thread that checks submissions.
     if (found.length > MAX_RECIPIENTS) return found
@@ -78,7 +79,7 @@ const attachment = z.strictObject({
   name: z
     .string()
     .min(1)
-    .max(255)
+    .max(MAX_NAME_LENGTH)
     .refine((name) => isHeaderText(name) && !/[/\\]/.test(name), 'must be a file name without folders'),
   content: z
     .base64({ error: 'must be base64', abort: true })
@@ -165,7 +166,6 @@ function compose({ to, cc, bcc, reply_to, subject, html, ...payload }: Payload, 
     subject,
     // The same over all attempts, so that a mail server or reader can tell a repeated mail.
     messageId: `<${ctx.id}@${sender.slice(sender.lastIndexOf('@') + 1)}>`,
-    xMailer: false,
     disableFileAccess: true,
     disableUrlAccess: true,
     text: payload.body ?? payload.text,
@@ -173,7 +173,7 @@ function compose({ to, cc, bcc, reply_to, subject, html, ...payload }: Payload, 
     attachments: payload.attachments?.map(({ name, content, content_type }) => ({
       filename: name,
       content: Buffer.from(content, 'base64'),
-      contentType: content_type,
+      contentType: content_type ?? detectMimeType(name).replace(/^(multipart|message)\/.*/, OCTETS),
     })),
   }
 }
@@ -215,10 +215,7 @@ function retryableOrNot(error: unknown, secrets: string[]): Error {
 /** A server may answer with many lines, and some repeat what they did not understand, the login included. */
 function oneLine(answer: string, secrets: string[]): string {
   const safe = secrets.reduce((text, secret) => text.replaceAll(secret, '***'), answer)
-  return safe
-    .replace(/[\s\p{Cc}]+/gu, ' ')
-    .trim()
-    .slice(0, MAX_ANSWER_LENGTH)
+  return safe.replace(/[\s\p{Cc}]+/gu, ' ').slice(0, MAX_ANSWER_LENGTH)
 }
 
 async function writeToOutbox(mail: Mail, ctx: JobContext<Config>) {

@@ -44,6 +44,8 @@ interface Run extends RunKey {
   /** Known once the thread says that it began. */
   thread: Worker | null
   asked: StopReason | null
+  /** As told last. */
+  progress: Progress | null
   /** What was thrown outside the handler's promise. */
   uncaught: Failure | null
   timers: NodeJS.Timeout[]
@@ -72,7 +74,7 @@ export function createPool(options: PoolOptions): Pool {
         if (current !== undefined) begin(current, message.thread)
         return
       case 'progress':
-        if (current !== undefined) options.onProgress(current, message)
+        if (current !== undefined) advance(current, message)
         return
       case 'log':
         options.onLog(message, message.message)
@@ -81,6 +83,12 @@ export function createPool(options: PoolOptions): Pool {
         if (current === undefined) options.onStrayError(message, message.failure)
         else fail(current, message.failure)
     }
+  }
+
+  function advance(run: Run, { percent, note }: Progress): void {
+    if (run.progress?.percent === percent && run.progress.note === note) return
+    run.progress = { percent, note }
+    options.onProgress(run, run.progress)
   }
 
   function begin(run: Run, thread: number): void {
@@ -117,13 +125,14 @@ export function createPool(options: PoolOptions): Pool {
       kill: new AbortController(),
       thread: null,
       asked: null,
+      progress: null,
       uncaught: null,
       timers: [],
     }
     runs.set(id, entry)
     try {
       const report = await piscina.run({ id, run, type, attempt, payload }, { signal: entry.kill.signal })
-      if (report.progress !== null) options.onProgress(entry, report.progress)
+      if (report.progress !== null) advance(entry, report.progress)
       return decide(entry, report.outcome)
     } catch (error) {
       await gone(entry.thread)

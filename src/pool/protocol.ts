@@ -27,7 +27,7 @@ export interface RunKey {
 /** From a thread when the run has ended. */
 export interface Report {
   outcome: Outcome
-  /** Progress that the throttle still held back. */
+  /** The last progress: its own message may be held back by the throttle, or overtaken by this report. */
   progress: Progress | null
 }
 

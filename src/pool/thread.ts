@@ -65,7 +65,7 @@ function createThread({ channel, dir, types }: ThreadData, post: (message: Threa
     }
     const outcome = await guilty.run({ id, run }, () => handle(load(type), task, ctx))
     current = null
-    return { outcome, progress: progress.held() }
+    return { outcome, progress: progress.end() }
   }
 }
 
@@ -111,21 +111,19 @@ function tooLarge(length: number): Outcome {
 
 function createProgress(send: (progress: Progress) => void) {
   let sent_at = Number.NEGATIVE_INFINITY
-  let held: Progress | null = null
+  let last: Progress | null = null
   let timer: NodeJS.Timeout | undefined
 
   function flush(): void {
     clearTimeout(timer)
     timer = undefined
-    if (held === null) return
     sent_at = performance.now()
-    send(held)
-    held = null
+    if (last !== null) send(last)
   }
 
   return {
     async report(percent: number, note?: string): Promise<void> {
-      held = { percent: clamp(percent), note: note === undefined ? null : String(note).slice(0, MAX_NOTE_LENGTH) }
+      last = { percent: clamp(percent), note: note === undefined ? null : String(note).slice(0, MAX_NOTE_LENGTH) }
       const wait = sent_at + PROGRESS_PAUSE_MS - performance.now()
       if (wait > 0) {
         timer ??= setTimeout(flush, wait)
@@ -135,9 +133,9 @@ function createProgress(send: (progress: Progress) => void) {
       // A handler that only ever awaits its progress still comes to see its signal.
       await turn()
     },
-    held(): Progress | null {
+    end(): Progress | null {
       clearTimeout(timer)
-      return held
+      return last
     },
   }
 }

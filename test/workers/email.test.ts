@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import fc from 'fast-check'
 import PostalMime from 'postal-mime'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -148,7 +149,7 @@ describe('the outbox', () => {
 
   test('bcc is among the accepted and not in the file', async () => {
     const folder = freshFolder()
-    const result = await run({ ...MAIL, bcc: 'hidden@example.com' }, context({ outbox: 'out' }, folder))
+    const result = await run({ ...MAIL, bcc: [MAIL.to, 'hidden@example.com'] }, context({ outbox: 'out' }, folder))
     expect(result).toMatchObject({ accepted: ['user@example.com', 'hidden@example.com'] })
     expect(readFileSync(join(folder, 'out', `${ID}.eml`), 'latin1')).not.toMatch(/bcc|hidden/i)
   })
@@ -251,16 +252,74 @@ describe('a mail sent by SMTP', () => {
     expect(mail.text).toBe('Test email\n')
   })
 
-  test('keeps the text of an attached mail, with the line ends that mails have', async () => {
-    const inner = 'Subject: inner\n\nnaïve body\n'
-    const { mail } = await deliver({
-      ...MAIL,
-      attachments: [{ name: 'a.eml', content: Buffer.from(inner).toString('base64') }],
+  test.each(['a.eml', 'page.mhtml', 'logs.gzip'])(
+    'keeps the bytes of an attachment whose name stands for a type with parts: %s',
+    async (name) => {
+      const inner = Buffer.from(`Subject: inner\n\nna\u00efve \0 body\n.\n${'x'.repeat(2_000)}\n`, 'latin1')
+      const { mail } = await deliver({ ...MAIL, attachments: [{ name, content: inner.toString('base64') }] })
+      const [attached] = mail.attachments
+      expect(attached).toMatchObject({ filename: name, mimeType: 'application/octet-stream' })
+      expect(bytesOf(attached?.content).toString('hex')).toBe(inner.toString('hex'))
+      expect(mail.text).toBe('Test email\n')
+    },
+  )
+
+  test.each<[string, number, typeof bySmtp]>([
+    ['by SMTP', 30, bySmtp],
+    ['in the outbox', 200, byOutbox],
+  ])('has the subject and the text that were submitted, whatever they are: %s', async (_, numRuns, prepare) => {
+    const passOn = await prepare()
+    const signs = fc.constantFrom(...[' ', '.', '=', '=?', '?=', '_', '>', 'a', 'word ', 'é', '😀', '\u00a0', '"'])
+    const anything = fc.oneof(fc.string({ unit: 'binary', maxLength: 300 }), fc.string({ unit: 'grapheme' }))
+    const subjects = fc.oneof(anything, fc.string({ unit: signs, maxLength: 200 }))
+    const lines = fc.array(fc.string({ unit: signs, maxLength: 100 }), { maxLength: 9 })
+    const bodies = fc.oneof(
+      anything,
+      lines.map((all) => all.join('\n')),
+      lines.map((all) => all.join('\r\n')),
+    )
+    const accepted = fc
+      .record({ subject: subjects, body: bodies })
+      .filter((mail) => issues({ ...MAIL, ...mail }).length === 0)
+    const property = fc.asyncProperty(accepted, async ({ subject, body }) => {
+      const mail = await PostalMime.parse(await passOn({ ...MAIL, subject, body }))
+      expect(asHeader(mail.subject ?? '')).toBe(asHeader(subject))
+      expect(asText(mail.text ?? '')).toBe(asText(body))
     })
-    const [attached] = mail.attachments
-    expect(attached).toMatchObject({ filename: 'a.eml', mimeType: 'message/rfc822' })
-    expect(bytesOf(attached?.content).toString().replaceAll('\r\n', '\n').trimEnd()).toBe(inner.trimEnd())
+    await fc.assert(property, { numRuns })
   })
+
+  async function bySmtp() {
+    const smtp = await startSmtp()
+    const ctx = context({ smtp: { host: smtp.host, port: smtp.port } })
+    return async (payload: object) => {
+      await run(payload, ctx)
+      return smtp.mails.pop()?.raw ?? ''
+    }
+  }
+
+  async function byOutbox() {
+    const folder = freshFolder()
+    return async (payload: object) => {
+      await run(payload, context({ outbox: 'out' }, folder))
+      return readFileSync(join(folder, 'out', `${ID}.eml`))
+    }
+  }
+
+  /** Spaces around the value of a header do not belong to it (RFC 5322 §2.2); nor has a mark of byte order a place. */
+  function asHeader(text: string): string {
+    return asUtf8(text).replace(/^ +| +$/g, '')
+  }
+
+  /** A mail's lines end in CR LF, also the last one (RFC 5321 §2.3.8), and a reader shows each as it likes. */
+  function asText(text: string): string {
+    return asUtf8(text).replace(/\r\n?/g, '\n').replace(/\n*$/, '')
+  }
+
+  /** Half of a surrogate pair has no form in UTF-8, and a reader takes the mark of byte order off. */
+  function asUtf8(text: string): string {
+    return new TextDecoder().decode(Buffer.from(text))
+  }
 
   test('has the same Message-ID at every attempt', async () => {
     const smtp = await startSmtp({ answers: { data: '451 later' } })
@@ -491,6 +550,7 @@ describe('the payload', () => {
     ['a local part of 65 characters', `${'a'.repeat(65)}@b.c`],
     ['a label of 64 characters', `a@${'b'.repeat(64)}.c`],
     ['a domain of 254 characters', `a@${'b.'.repeat(126)}bb`],
+    ['a name of 256 characters', `${'x'.repeat(256)} <a@b.c>`],
     ['101 addresses in a text', Array(101).fill('a@b.c').join()],
     ['101 addresses in a list', Array(101).fill('a@b.c')],
     ['101 addresses in a list of lists', [...Array(99).fill('a@b.c'), 'a@b.c, d@e.f']],
@@ -518,7 +578,15 @@ describe('the payload', () => {
       { attachments: [{ name: 'a', content: '', path: '/etc/passwd' }] },
       ['attachments', 0],
     ],
-    ['a text as an object', { body: undefined, text: { path: '/etc/passwd' } }, ['text']],
+    ['a body from a file', { body: { path: '/etc/passwd' } }, ['body']],
+    ['a text from a file', { body: undefined, text: { path: '/etc/passwd' } }, ['text']],
+    ['html from a URL', { body: undefined, html: { href: 'http://127.0.0.1/' } }, ['html']],
+    ['an attachment instead of the list', { attachments: { path: '/etc/passwd' } }, ['attachments']],
+    [
+      'the content of an attachment from a file',
+      { attachments: [{ name: 'a', content: { path: '/etc/passwd' } }] },
+      ['attachments', 0, 'content'],
+    ],
     ['an unknown field', { priority: 'high' }, []],
   ])('may not have %s', (_, fields, path) => {
     expect(issues({ ...MAIL, ...fields })).toMatchObject([{ path }])
@@ -529,6 +597,11 @@ describe('the payload', () => {
     expect(issues({ ...MAIL, body: undefined })).toMatchObject([
       { message: 'is missing; text or html will do as well' },
     ])
+  })
+
+  test('says how many recipients it may have, and reads no further', () => {
+    const to = `${'a@b.c,'.repeat(101)} and so on`
+    expect(issues({ ...MAIL, to })).toMatchObject([{ message: 'to, cc and bcc may have 100 addresses together' }])
   })
 
   test.each<[string, object, PropertyKey[]]>([
@@ -571,6 +644,7 @@ describe('the payload', () => {
     ['a type without a subtype', { content_type: 'text' }, 'content_type'],
     ['a type with parameters', { content_type: 'text/plain; charset=utf-8' }, 'content_type'],
     ['the type of a mail in parts', { content_type: 'Multipart/mixed' }, 'content_type'],
+    ['the type of a whole mail', { content_type: 'message/rfc822' }, 'content_type'],
   ])('may not have an attachment with %s', (_, fields, field) => {
     expect(issues({ ...MAIL, ...file(fields) })).toMatchObject([{ path: ['attachments', 0, field] }])
   })
