@@ -1,8 +1,9 @@
 // Group commit of the SQLite driver: one transaction a turn, and what happens when the disk or a lock is in the way.
 import { copyFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import Database from 'better-sqlite3'
+import type BetterSqlite3 from 'better-sqlite3'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { Database } from '../../src/store/sqlite/binding.js'
 import { openSqliteStore, type SqliteOptions } from '../../src/store/sqlite/sqlite.js'
 import type { Store } from '../../src/store/store.js'
 import { freshFolder } from '../support/folder.js'
@@ -10,12 +11,12 @@ import { until } from '../support/until.js'
 import { canRun, startOther } from './processes/start.js'
 import { aJob, complete, expectCountsToFit, ids, NO_BOUNDS, RULES, T0 } from './suite/stage.js'
 
-function openFresh(options: SqliteOptions = {}): { store: Store; file: string; db: Database.Database } {
+function openFresh(options: SqliteOptions = {}): { store: Store; file: string; db: BetterSqlite3.Database } {
   const file = join(freshFolder(), 'jobs.db')
   const pragma = vi.spyOn(Database.prototype, 'pragma')
   const store = openSqliteStore(file, RULES, options)
   // The connection that writes is the last one that was set up.
-  const db = pragma.mock.contexts.at(-1) as Database.Database
+  const db = pragma.mock.contexts.at(-1) as BetterSqlite3.Database
   pragma.mockRestore()
   onTestFinished(store.close)
   return { store, file, db }

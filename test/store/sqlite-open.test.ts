@@ -1,8 +1,9 @@
 // What the SQLite driver does before it trusts a file: durable settings, one process, and hands off what is not its own.
 import { copyFileSync, existsSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import Database from 'better-sqlite3'
+import type BetterSqlite3 from 'better-sqlite3'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { Database } from '../../src/store/sqlite/binding.js'
 import { openDatabase, StoreOpenError } from '../../src/store/sqlite/open.js'
 import { openSqliteStore } from '../../src/store/sqlite/sqlite.js'
 import { freshFolder } from '../support/folder.js'
@@ -11,7 +12,7 @@ import { aJob, NO_BOUNDS, RULES, T0 } from './suite/stage.js'
 
 const at = (name: string) => join(freshFolder(), name)
 
-function openRaw(file: string): Database.Database {
+function openRaw(file: string): BetterSqlite3.Database {
   const db = new Database(file)
   onTestFinished(() => void db.close())
   return db
@@ -47,7 +48,7 @@ describe('durability', () => {
     const file = at('jobs.db')
     const { db, close } = openDatabase(file)
     onTestFinished(close)
-    const settings = (connection: Database.Database) =>
+    const settings = (connection: BetterSqlite3.Database) =>
       ['journal_mode', 'synchronous'].map((name) => connection.pragma(name, { simple: true }))
     expect(settings(db)).toEqual(['wal', 2])
     // The control: what better-sqlite3 gives of itself, for the same file.

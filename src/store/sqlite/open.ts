@@ -2,7 +2,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import Database from 'better-sqlite3'
+import type BetterSqlite3 from 'better-sqlite3'
+import { Database } from './binding.js'
 
 /** The file cannot be used as jobmill's database; the message says why and what to do. The file is left as it is. */
 export class StoreOpenError extends Error {
@@ -10,7 +11,7 @@ export class StoreOpenError extends Error {
 }
 
 export interface OpenDatabase {
-  db: Database.Database
+  db: BetterSqlite3.Database
   close(): void
 }
 
@@ -50,7 +51,7 @@ export function openDatabase(name: string): OpenDatabase {
  * An exclusive transaction held open on a small database beside the file: the operating system releases it when
  * the process dies, however it dies.
  */
-function takeLock(file: string): Database.Database {
+function takeLock(file: string): BetterSqlite3.Database {
   const lock = new Database(`${file}.lock`, { timeout: OPEN_TIMEOUT_MS })
   try {
     lock.exec('BEGIN EXCLUSIVE')
@@ -61,7 +62,7 @@ function takeLock(file: string): Database.Database {
   }
 }
 
-function openChecked(file: string): Database.Database {
+function openChecked(file: string): BetterSqlite3.Database {
   const newest = readMigrations().at(-1)?.version ?? 0
   inspect(file, newest)
   const db = new Database(file, { timeout: OPEN_TIMEOUT_MS })
@@ -95,14 +96,14 @@ function inspect(file: string, newest: number): void {
   }
 }
 
-function refuseForeign(db: Database.Database, file: string): void {
+function refuseForeign(db: BetterSqlite3.Database, file: string): void {
   const tables = db.prepare('SELECT count(*) AS n FROM sqlite_schema').all()[0] as { n: number }
   const owner = db.pragma('application_id', { simple: true })
   if (owner === APPLICATION_ID || (owner === 0 && tables.n === 0)) return
   throw new StoreOpenError(`${file} is a database of another program; choose another data.database.master.source`)
 }
 
-function refuseNewer(db: Database.Database, file: string, newest: number): void {
+function refuseNewer(db: BetterSqlite3.Database, file: string, newest: number): void {
   const version = Number(db.pragma('user_version', { simple: true }))
   if (version <= newest) return
   throw new StoreOpenError(
@@ -110,7 +111,7 @@ function refuseNewer(db: Database.Database, file: string, newest: number): void 
   )
 }
 
-function setPragmas(db: Database.Database): void {
+function setPragmas(db: BetterSqlite3.Database): void {
   db.pragma('journal_mode = WAL')
   // better-sqlite3 opens WAL databases with NORMAL, which may lose acknowledged jobs in a power cut.
   db.pragma('synchronous = FULL')
@@ -122,7 +123,7 @@ function setPragmas(db: Database.Database): void {
   }
 }
 
-function refuseCorrupt(db: Database.Database, file: string): void {
+function refuseCorrupt(db: BetterSqlite3.Database, file: string): void {
   if (statSync(file).size > QUICK_CHECK_BYTES) return
   const answer = db.pragma('quick_check(1)', { simple: true })
   if (answer !== 'ok') throw new StoreOpenError(corrupt(file, String(answer)))
@@ -137,7 +138,7 @@ interface Migration {
   sql: string
 }
 
-function migrate(db: Database.Database): void {
+function migrate(db: BetterSqlite3.Database): void {
   const current = Number(db.pragma('user_version', { simple: true }))
   for (const { version, sql } of readMigrations().filter(({ version }) => version > current)) {
     db.transaction(() => {

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import Database from 'better-sqlite3'
+import { Database } from '../../../src/store/sqlite/binding.js'
 import { openSqliteStore } from '../../../src/store/sqlite/sqlite.js'
 import type { Store } from '../../../src/store/store.js'
 import { aJob, NO_BOUNDS, RULES, T0 } from '../suite/stage.js'

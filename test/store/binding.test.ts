@@ -1,0 +1,13 @@
+// Which SQLite binding runs where: the wrong one crashes the process, at once or at a garbage collection.
+import { expect, test } from 'vitest'
+import { bindingFor } from '../../src/store/sqlite/binding.js'
+
+test.each([
+  ['20.19.0', 'better-sqlite3'],
+  ['22.13.1', 'better-sqlite3'],
+  ['22.14.0', 'better-sqlite3-13'],
+  ['24.0.0', 'better-sqlite3-13'],
+  ['26.1.0', 'better-sqlite3-13'],
+])('Node %s gets %s', (version, binding) => {
+  expect(bindingFor(version)).toBe(binding)
+})
