@@ -1,6 +1,6 @@
 // Imports point one way: pure files ← edges ← core ← surface ← service.ts ← main.ts.
 const PURE = 'src/(job|outcome|backoff|errors|define-job|duration|bytes|explain)\\.ts$'
-const EDGES = 'src/(config|config-file|job-types|type-probe|build|events)\\.ts$|src/(store|pool)/'
+const EDGES = 'src/(config|config-file|job-types|type-probe|build|ids|events)\\.ts$|src/(store|pool)/'
 const CORE = 'src/(tracker|dispatcher|drain-rate)\\.ts$|src/upkeep/'
 const SURFACE = 'src/log\\.ts$|src/(http|ui)/'
 const OURS = '(^|/)(src|workers|test|bench)/'

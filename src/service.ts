@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
 import type { Express } from 'express'
-import { v4, v7 } from 'uuid'
+import { v4 } from 'uuid'
 import type { Config } from './config.js'
 import { ConfigError } from './config-file.js'
 import { createDispatcher } from './dispatcher.js'
@@ -12,6 +12,7 @@ import { createEventBus } from './events.js'
 import { createApp } from './http/app.js'
 import { isLoopback } from './http/guards.js'
 import { closeServer, listen, SERVER_LIMITS } from './http/server.js'
+import { createIds } from './ids.js'
 import { loadJobTypes } from './job-types.js'
 import { type Logger, logEvents } from './log.js'
 import { createPool } from './pool/pool.js'
@@ -53,7 +54,7 @@ export async function createService(config: Config, { log, now = Date.now }: Sur
   const bus = createEventBus()
   logEvents(bus, log)
   const store = openSqliteStore(config.data.database.file, rules)
-  const tracker = createTracker({ store, bus, node, rules, bounds, now, newId: v7, random: Math.random })
+  const tracker = createTracker({ store, bus, node, rules, bounds, now, newId: createIds(now), random: Math.random })
   const pool = createPool({
     min_threads: worker.min_workers,
     cancel_grace: worker.cancel_grace,

@@ -9,8 +9,8 @@ import type { Store } from '../store/store.js'
 import type { JobTracker } from '../tracker.js'
 import { readBody } from './body.js'
 import { cursorAfter, readJobQuery } from './job-query.js'
-import { attemptView, jobSummary, jobView } from './job-view.js'
-import { route, sendJson } from './reply.js'
+import { attemptView, jobJson, jobSummary } from './job-view.js'
+import { route, sendJson, sendJsonText } from './reply.js'
 import { invalid, readSubmission, typeOf } from './submission.js'
 
 export interface JobRoutes {
@@ -39,7 +39,7 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
       const at = now()
       const job = await tracker.submit(readSubmission(body, types, at), at).catch(tellWhenToReturn)
       res.setHeader('Location', `/jobs/${job.id}`)
-      sendJson(res, 202, jobView(job))
+      sendJsonText(res, 202, jobJson(job))
     },
 
     async get(req, res) {
@@ -54,7 +54,7 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
 
   route(app, '/jobs/:id', {
     async get(req, res) {
-      sendJson(res, 200, jobView(found(await store.get(idOf(req)), req)))
+      sendJsonText(res, 200, jobJson(found(await store.get(idOf(req)), req)))
     },
   })
 

@@ -1,6 +1,7 @@
 // Answers as JSON, and routes that know which methods they have.
 import type { Express, NextFunction, Request, Response } from 'express'
 import { ServiceError } from '../errors.js'
+import type { JsonText } from '../job.js'
 
 export type Handler = (req: Request, res: Response) => Promise<void> | void
 type Method = 'get' | 'post' | 'put'
@@ -21,7 +22,10 @@ export function route(app: Express, path: string, handlers: Partial<Record<Metho
 }
 
 export function sendJson(res: Response, status: number, body: unknown): void {
-  const text = JSON.stringify(body)
+  sendJsonText(res, status, JSON.stringify(body))
+}
+
+export function sendJsonText(res: Response, status: number, text: JsonText): void {
   res.statusCode = status
   res.setHeader('Content-Type', 'application/json; charset=utf-8')
   res.setHeader('Content-Length', Buffer.byteLength(text))

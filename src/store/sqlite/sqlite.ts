@@ -23,9 +23,9 @@ export function openSqliteStore(file: string, rules: Rules, { busy_patience }: S
   const claims = createClaims(db, rows)
   const upkeep = createUpkeep(db, rows)
   const lists = createLists(db, rows)
-  const sumPending = db.prepare(`SELECT coalesce(sum(n), 0) AS n FROM counts WHERE status = 'pending'`)
-  const sumStored = db.prepare(
-    `SELECT coalesce(sum(n), 0) AS n FROM counts WHERE status IN ('waiting', 'scheduled', 'pending', 'processing', 'retrying')`,
+  const notFinal = db.prepare<[], { pending: number; stored: number }>(
+    `SELECT coalesce(sum(n) FILTER (WHERE status = 'pending'), 0) AS pending, coalesce(sum(n), 0) AS stored
+     FROM counts WHERE status IN ('waiting', 'scheduled', 'pending', 'processing', 'retrying')`,
   )
 
   function submit(jobs: readonly JobWithPayload[], bounds: Bounds): ServiceError | null {
@@ -36,14 +36,14 @@ export function openSqliteStore(file: string, rules: Rules, { busy_patience }: S
 
   function refusal(jobs: readonly JobWithPayload[], bounds: Bounds): ServiceError | null {
     const pending = jobs.filter(({ status }) => status === 'pending').length
-    const waiting = readCount(sumPending)
-    if (pending > 0 && waiting + pending > bounds.max_pending) {
+    const now = notFinal.all()[0] ?? { pending: 0, stored: 0 }
+    if (pending > 0 && now.pending + pending > bounds.max_pending) {
       return new ServiceError(
         'queue_full',
-        `${waiting} jobs are pending and worker.queue_size is ${bounds.max_pending}`,
+        `${now.pending} jobs are pending and worker.queue_size is ${bounds.max_pending}`,
       )
     }
-    if (readCount(sumStored) + jobs.length > bounds.max_stored) {
+    if (now.stored + jobs.length > bounds.max_stored) {
       return new ServiceError(
         'queue_full',
         `data.max_stored of ${bounds.max_stored} jobs that are not final is reached`,
@@ -191,8 +191,4 @@ interface CountRow {
   type: string
   status: JobStatus
   n: number
-}
-
-function readCount(statement: Database.Statement): number {
-  return (statement.all()[0] as { n: number }).n
 }
