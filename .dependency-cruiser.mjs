@@ -1,5 +1,5 @@
 // Imports point one way: pure files ← edges ← core ← surface ← service.ts ← main.ts.
-const PURE = 'src/(job|outcome|backoff|errors|define-job|duration|bytes|explain)\\.ts$'
+const PURE = 'src/(job|new-job|outcome|backoff|errors|define-job|duration|bytes|explain)\\.ts$'
 const EDGES = 'src/(config|config-file|job-types|type-probe|build|ids|events)\\.ts$|src/(store|pool)/'
 const CORE = 'src/(tracker|dispatcher|drain-rate)\\.ts$|src/upkeep/'
 const SURFACE = 'src/log\\.ts$|src/(http|ui)/'

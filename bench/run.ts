@@ -1,7 +1,7 @@
 // `npm run bench`: each figure beside what it is to be compared with, measured in the same run.
 import { setTimeout as sleep } from 'node:timers/promises'
 import autocannon from 'autocannon'
-import { newJob } from '../src/job.js'
+import { newJob } from '../src/new-job.js'
 import { openSqliteStore } from '../src/store/sqlite/sqlite.js'
 import { inFolder, startEcho, startJobmill } from './processes.js'
 

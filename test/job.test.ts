@@ -6,7 +6,6 @@ import {
   JOB_STATUSES,
   type Job,
   type JobStatus,
-  newJob,
   type Rules,
   rankOf,
   type Step,
@@ -14,6 +13,7 @@ import {
   transition,
   withCancelRequest,
 } from '../src/job.js'
+import { newJob } from '../src/new-job.js'
 import { type Outcome, stepAfter } from '../src/outcome.js'
 
 const NOW = 1_750_000_000_000

@@ -1,7 +1,8 @@
 // The page about the life of a job says what the code does.
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { JOB_STATUSES, newJob, type Rules, type Step, TRANSITIONS, transition, type Verb } from '../src/job.js'
+import { JOB_STATUSES, type Rules, type Step, TRANSITIONS, transition, type Verb } from '../src/job.js'
+import { newJob } from '../src/new-job.js'
 
 const PAGE = readFileSync(new URL('../docs/lifecycle.md', import.meta.url), 'utf8')
 

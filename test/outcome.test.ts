@@ -1,6 +1,7 @@
 // What follows from how a run ended.
 import { describe, expect, test } from 'vitest'
-import { type Job, newJob } from '../src/job.js'
+import type { Job } from '../src/job.js'
+import { newJob } from '../src/new-job.js'
 import { type Outcome, stepAfter } from '../src/outcome.js'
 
 const BACKOFF = { base: 1_000, factor: 2, max: 300_000, jitter: 0 }

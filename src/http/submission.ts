@@ -3,8 +3,8 @@ import { z } from 'zod'
 import { duration, formatDuration } from '../duration.js'
 import { type FieldError, ServiceError } from '../errors.js'
 import { type Finding, inspect } from '../explain.js'
-import type { Submission } from '../job.js'
 import type { JobType, JobTypes } from '../job-types.js'
+import type { Submission } from '../new-job.js'
 
 const LAST_TIME = Date.UTC(9999, 11, 31)
 

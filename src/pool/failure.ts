@@ -7,24 +7,28 @@ const MAX_STACK_LENGTH = 16_000
 
 /** Reads `retryable` and `retry_after_ms` as fields, so that errors of another copy of define-job count as well. */
 export function failureOf(thrown: unknown): Failure {
-  const fields: Record<string, unknown> = thrown !== null && typeof thrown === 'object' ? { ...thrown } : {}
-  const { retryable, retry_after_ms } = fields
-  return {
-    code: 'handler_error',
-    message: messageOf(thrown).slice(0, MAX_MESSAGE_LENGTH),
-    stack: thrown instanceof Error ? String(thrown.stack).slice(0, MAX_STACK_LENGTH) : undefined,
-    retryable: retryable !== false,
-    retry_after_ms: typeof retry_after_ms === 'number' && retry_after_ms >= 0 ? retry_after_ms : undefined,
+  try {
+    const { retryable, retry_after_ms, stack } = fieldsOf(thrown)
+    return {
+      code: 'handler_error',
+      message: messageOf(thrown).slice(0, MAX_MESSAGE_LENGTH),
+      stack: typeof stack === 'string' ? stack.slice(0, MAX_STACK_LENGTH) : undefined,
+      retryable: retryable !== false,
+      retry_after_ms: typeof retry_after_ms === 'number' && retry_after_ms >= 0 ? retry_after_ms : undefined,
+    }
+  } catch {
+    // Getters and proxies may throw in their turn.
+    return { code: 'handler_error', message: 'threw a value that cannot be read', retryable: true }
   }
 }
 
+function fieldsOf(thrown: unknown): { retryable?: unknown; retry_after_ms?: unknown; stack?: unknown } {
+  return thrown !== null && typeof thrown === 'object' ? thrown : {}
+}
+
 function messageOf(thrown: unknown): string {
-  try {
-    if (thrown instanceof Error) return String(thrown.message) || thrown.name
-    return typeof thrown === 'string' ? thrown : `threw ${JSON.stringify(thrown) ?? typeof thrown}`
-  } catch {
-    return 'threw a value that cannot be shown'
-  }
+  if (thrown instanceof Error) return String(thrown.message) || thrown.name
+  return typeof thrown === 'string' ? thrown : `threw ${JSON.stringify(thrown) ?? typeof thrown}`
 }
 
 export function payloadFailure(error: z.ZodError): Failure {

@@ -1,5 +1,4 @@
 // The main side of the threads: runs a job to its outcome, stops it when asked, and never rejects.
-import { once } from 'node:events'
 import { BroadcastChannel, type Worker } from 'node:worker_threads'
 import { Piscina } from 'piscina'
 import { BUILD } from '../build.js'
@@ -7,7 +6,16 @@ import type { StopReason } from '../define-job.js'
 import { formatDuration } from '../duration.js'
 import type { JobWithPayload } from '../job.js'
 import type { Failure, Outcome } from '../outcome.js'
-import type { Progress, Report, RunKey, StopRequest, Task, ThreadData, ThreadMessage } from './protocol.js'
+import {
+  isThreadMessage,
+  type Progress,
+  type Report,
+  type RunKey,
+  type StopRequest,
+  type Task,
+  type ThreadData,
+  type ThreadMessage,
+} from './protocol.js'
 
 /** The highest `max_workers`: the pool has room for so many threads and gets no more tasks than there are slots. */
 export const MAX_THREADS = 512
@@ -63,7 +71,10 @@ export function createPool(options: PoolOptions): Pool {
     idleTimeout: IDLE_MS,
     workerData: data,
   })
-  piscina.on('message', (message: ThreadMessage) => receive(message))
+  piscina.on('message', (message: unknown) => {
+    // Handlers share the port and may post what they like.
+    if (isThreadMessage(message)) receive(message)
+  })
   piscina.on('error', (error: unknown) => options.onStrayError(null, died(error)))
 
   function receive(message: ThreadMessage): void {
@@ -135,7 +146,8 @@ export function createPool(options: PoolOptions): Pool {
       if (report.progress !== null) advance(entry, report.progress)
       return decide(entry, report.outcome)
     } catch (error) {
-      await gone(entry.thread)
+      // It may still be inside a native call, or alive after all: its slot is free only when it is really gone.
+      await entry.thread?.terminate()
       return decide(entry, { kind: 'failed', ...died(error) })
     } finally {
       for (const timer of entry.timers) clearTimeout(timer)
@@ -170,11 +182,6 @@ function decide(run: Run, outcome: Outcome): Outcome {
     return { kind: 'released', detail: 'its node was shut down' }
   }
   return run.uncaught === null ? outcome : { kind: 'failed', ...run.uncaught }
-}
-
-/** A terminated thread may still be inside a native call: its slot is free only when it is really gone. */
-async function gone(thread: Worker | null): Promise<void> {
-  if (thread !== null && thread.threadId !== -1) await once(thread, 'exit')
 }
 
 function died(error: unknown): Failure {

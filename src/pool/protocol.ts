@@ -49,3 +49,7 @@ export type ThreadMessage = RunKey &
 
 /** To all threads; the one that runs this run fires its signal. */
 export type StopRequest = RunKey & { reason: StopReason }
+
+export function isThreadMessage(message: unknown): message is ThreadMessage {
+  return message !== null && typeof message === 'object' && 'kind' in message && 'id' in message && 'run' in message
+}

@@ -44,6 +44,10 @@ const TYPES = {
   'types/late.mjs': `export default { retry_count: 0, run() { setTimeout(() => { throw new Error('too late') }, 1); return 'done' } }`,
   'types/late_promise.mjs': `export default { retry_count: 0, run() { setTimeout(() => Promise.reject(new Error('too late')), 1); return 'done' } }`,
   'types/stray.mjs': `export default { retry_count: 0, run() { setTimeout(() => { throw new Error('from a timer') }, 1); return new Promise(() => {}) } }`,
+  'types/throws_null.mjs': `export default { retry_count: 0, run() { throw null } }`,
+  'types/throws_trap.mjs': `export default { retry_count: 0, run() { throw new Proxy({}, { get() { throw new Error('trap') }, getPrototypeOf() { throw new Error('trap') } }) } }`,
+  'types/posts.mjs': `import { parentPort } from 'node:worker_threads'
+  export default { retry_count: 0, run() { for (const junk of [null, 5, 'x', {}, { kind: 'started' }, { kind: 'none', id: 'a', run: 1 }]) parentPort.postMessage(junk); throw new Error('posted') } }`,
   'types/exits.mjs': `export default { retry_count: 0, run() { process.exit(3) } }`,
   'types/returns_function.mjs': `export default { retry_count: 3, run: () => () => {} }`,
   'types/returns_bigint.mjs': `export default { retry_count: 3, run: () => ({ n: 10n }) }`,

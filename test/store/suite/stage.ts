@@ -2,15 +2,8 @@
 import { v7 } from 'uuid'
 import { expect, onTestFinished } from 'vitest'
 import type { ErrorRecord } from '../../../src/errors.js'
-import {
-  isFinal,
-  type Job,
-  type JobWithPayload,
-  newJob,
-  type Rules,
-  type Step,
-  type Submission,
-} from '../../../src/job.js'
+import { isFinal, type Job, type JobWithPayload, type Rules, type Step } from '../../../src/job.js'
+import { newJob, type Submission } from '../../../src/new-job.js'
 import type { Bounds, Store } from '../../../src/store/store.js'
 
 export interface Harness {
