@@ -64,7 +64,8 @@ function explain(issue: z.core.$ZodRawIssue): string | undefined {
   }
 }
 
-function unknownKey(key: string, known: readonly string[]): string {
+/** What is said of a key that is none of `known`. */
+export function unknownKey(key: string, known: readonly string[]): string {
   const near = nearest(key, known)
   if (near !== null) return `unknown key, did you mean "${near}"?`
   return known.length === 0 ? 'unknown key' : `unknown key, known here: ${known.join(', ')}`

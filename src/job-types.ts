@@ -9,7 +9,7 @@ import { BUILD } from './build.js'
 import { backoffKeys, type Config, jobTimeout } from './config.js'
 import { ConfigError, checkAt, type Problem } from './config-file.js'
 import type { JobDefinition } from './define-job.js'
-import { type Finding, inspect } from './explain.js'
+import { type Finding, inspect, unknownKey } from './explain.js'
 
 export interface JobType {
   name: string
@@ -45,7 +45,7 @@ export async function loadJobTypes(config: Config): Promise<{ types: JobTypes; w
   const types = new Map<string, JobType>()
   const problems: Problem[] = []
   const warnings: string[] = []
-  const loaded = await Promise.all(files.map(async (file) => ({ ...file, definition: await load(file.url) })))
+  const loaded = await Promise.all(files.map(async (file) => ({ ...file, definition: await load(file) })))
   for (const { name, url, definition } of loaded) {
     const first = types.get(name)
     if (first !== undefined)
@@ -86,13 +86,10 @@ function findTypes(folder: string): TypeFile[] {
     .sort((a, b) => (a.name < b.name ? -1 : 1))
     .flatMap((entry) => {
       const { name, ext } = parse(entry.name)
-      const file = entry.isDirectory()
-        ? indexOf(join(folder, entry.name))
-        : EXTENSIONS.includes(ext)
-          ? entry.name
-          : null
+      const ours = EXTENSIONS.includes(ext) && !entry.name.endsWith('.d.ts')
+      const file = entry.isDirectory() ? indexOf(join(folder, entry.name)) : ours ? entry.name : null
       const type = entry.isDirectory() ? entry.name : name
-      return file === null || !NAME.test(type) ? [] : [{ name: type, url: pathToFileURL(join(folder, file)).href }]
+      return file === null ? [] : [{ name: type, url: pathToFileURL(join(folder, file)).href }]
     })
 }
 
@@ -102,7 +99,8 @@ function indexOf(folder: string): string | null {
 }
 
 /** The file's default export, or why it cannot be used. */
-async function load(url: string): Promise<JobDefinition | string> {
+async function load({ name, url }: TypeFile): Promise<JobDefinition | string> {
+  if (!NAME.test(name)) return 'its name must be letters, digits, "_" and "-", beginning with a letter'
   try {
     const failure = await tryInThread(url)
     if (failure !== null) return failure
@@ -155,6 +153,11 @@ function toType(
   if (!limits.ok) return disabledType(config, name, url, describe(limits.findings))
   const settings = checkAt(config, ['jobs', name], SETTINGS, { enabled, timeout, retry_count, backoff })
   if (settings.ok && !settings.data.enabled) return disabledType(config, name, url, `jobs.${name}.enabled is false`)
+  const unknown = unknownKeys(config, name, definition.config, own)
+  if (unknown.length > 0) {
+    problems.push(...unknown)
+    return disabledType(config, name, url, 'its settings are wrong')
+  }
   const keys = checkAt(config, ['jobs', name], definition.config ?? z.strictObject({}), own)
   if (!settings.ok || !keys.ok) {
     for (const result of [settings, keys]) if (!result.ok) problems.push(...result.problems)
@@ -171,6 +174,20 @@ function toType(
     retry_count: settings.data.retry_count ?? limits.data.retry_count ?? 3,
     backoff: { ...config.worker.backoff, ...limits.data.backoff, ...settings.data.backoff },
   }
+}
+
+/** Keys that neither every type has nor this one. A schema that is no plain object judges its keys itself. */
+function unknownKeys(config: Config, name: string, schema: z.ZodType | undefined, own: object): Problem[] {
+  const shape = schema === undefined ? {} : schema instanceof z.ZodObject ? schema.shape : null
+  if (shape === null) return []
+  const known = [...Object.keys(SETTINGS.shape), ...Object.keys(shape)]
+  return Object.keys(own)
+    .filter((key) => !known.includes(key))
+    .map((key) => ({
+      key: `jobs.${name}.${key}`,
+      where: config.locate(['jobs', name, key]),
+      message: unknownKey(key, known),
+    }))
 }
 
 const LIMITS = z.object({

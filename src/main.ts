@@ -6,7 +6,7 @@ import { loadConfig } from './config.js'
 import { ConfigError } from './config-file.js'
 import { loadJobTypes } from './job-types.js'
 import { createLogger } from './log.js'
-import { createService, type Service } from './service.js'
+import { createService, refuseOpenDoor, type Service } from './service.js'
 import { StoreOpenError } from './store/sqlite/open.js'
 
 const USAGE = `jobmill [serve] [options]
@@ -15,7 +15,7 @@ const USAGE = `jobmill [serve] [options]
   --host H         address to listen on, instead of server.host
   --port N         port to listen on, instead of server.port; 0 picks a free one
   --check-config   check settings and job types, then exit
-  --version, --help`
+  --version, --help (-h)`
 
 /** A terminal's Ctrl-C reaches jobmill twice when npm passes it on: the second so soon is the same wish. */
 const SAME_SIGNAL_MS = 500
@@ -49,7 +49,7 @@ function readArguments() {
     port: { type: 'string' },
     'check-config': { type: 'boolean' },
     version: { type: 'boolean' },
-    help: { type: 'boolean' },
+    help: { type: 'boolean', short: 'h' },
   } as const
   try {
     return parseArgs({ options, allowPositionals: true })
@@ -59,6 +59,7 @@ function readArguments() {
 }
 
 async function checked(config: ReturnType<typeof loadConfig>): Promise<string> {
+  refuseOpenDoor(config)
   const { types, warnings } = await loadJobTypes(config)
   const lines = [...types.values()].map(({ name, disabled }) => `type ${name}: ${disabled ?? 'ok'}`)
   return [`${config.file ?? 'the default configuration'} is valid`, ...lines, ...config.warnings, ...warnings].join(

@@ -129,7 +129,8 @@ export async function createService(config: Config, { log, now = Date.now }: Sur
   }
 }
 
-function refuseOpenDoor({ server, locate }: Config): void {
+/** @throws ConfigError where the service would be open to more than this machine */
+export function refuseOpenDoor({ server, locate }: Config): void {
   if (isLoopback(server.host)) return
   const message = `must be a loopback address: anyone who reaches ${server.host} could run jobs, and this release has no API keys. Put a proxy that authenticates in front of 127.0.0.1`
   throw new ConfigError([{ key: 'server.host', where: locate(['server', 'host']), message }])

@@ -27,6 +27,8 @@ describe('the program refuses to start', () => {
   test('with a wrong key of a job type', async () => {
     const errors = await refusal({ 'config.yaml': 'jobs:\n  email:\n    timeout: 60\n    outbx: here\n' })
     expect(errors).toBe('config.yaml:4: jobs.email.outbx: unknown key, did you mean "outbox"?\n')
+    const common = await refusal({ 'config.yaml': 'jobs:\n  email:\n    timout: 60\n' })
+    expect(common).toBe('config.yaml:3: jobs.email.timout: unknown key, did you mean "timeout"?\n')
   })
 
   test('with a wrong value in the environment', async () => {
@@ -41,7 +43,12 @@ describe('the program refuses to start', () => {
   })
 
   test('off loopback, where everybody could run jobs', async () => {
-    expect(await refusal({}, ['--host', '0.0.0.0'])).toMatch(/^--host: server.host: must be a loopback address/)
+    for (const args of [
+      ['--host', '0.0.0.0'],
+      ['--host', '0.0.0.0', '--check-config'],
+    ]) {
+      expect(await refusal({}, args)).toMatch(/^--host: server.host: must be a loopback address/)
+    }
   })
 
   test('on a port that is in use', async () => {

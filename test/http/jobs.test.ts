@@ -280,6 +280,7 @@ describe('GET /types', () => {
     expect(reason('broken_hangs')).toContain('within 5 s')
     expect(reason('broken_waits')).toContain('within 5 s')
     expect(reason('broken_late')).toContain('soon after')
+    expect(reason('broken name')).toContain('its name must be')
     expect(reason('broken_shape')).toContain('run(payload, ctx)')
     expect(reason('broken_limits')).toContain('timeout must be')
     expect(reason('broken_import')).toContain('a-package-that-is-not-there')

@@ -75,6 +75,7 @@ export const BROKEN_TYPES: Record<string, string> = {
   'types/broken_hangs.mjs': 'for (;;);',
   'types/broken_waits.mjs': 'await new Promise(() => setInterval(() => {}, 1000))',
   'types/broken_late.mjs': `setTimeout(() => { throw new Error('soon after') }, 0); export default { run() {} }`,
+  'types/broken name.mjs': 'export default { run() {} }',
   'types/broken_shape.mjs': `export default { handler() {} }`,
   'types/broken_limits.mjs': `export default { timeout: 'soon', run() {} }`,
   'types/broken_import.mjs': `import 'a-package-that-is-not-there'; export default { run() {} }`,
