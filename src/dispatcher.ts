@@ -35,14 +35,20 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   let stopping = false
   /** By slot number; a slot is busy until its thread is free or gone. */
   const running = new Map<number, Job>()
+  /** Runs, by job, that were asked to be cancelled between their claim and their start. */
+  const cancelledEarly = new Map<string, number>()
   /** Runs whose outcomes are not on disk yet. */
   const unsettled = new Set<Promise<void>>()
   const runnable = [...types.values()].filter(({ disabled }) => disabled === null).map(({ name }) => name)
   const loop = every('dispatcher', bus, pass)
 
   bus.subscribe((event) => {
-    if (event.kind === 'cancel_requested') pool.stopJob(event.job.id, 'cancelled')
-    if (event.kind === 'job' && event.job.status === 'pending') wake()
+    if (event.kind === 'cancel_requested' && !pool.stopJob(event.job.id, 'cancelled')) {
+      cancelledEarly.set(event.job.id, event.job.run)
+    }
+    if (event.kind !== 'job') return
+    if (event.job.status === 'pending') wake()
+    if (event.job.status !== 'processing') cancelledEarly.delete(event.job.id)
   })
 
   function wake(): void {
@@ -75,7 +81,9 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     // Only runnable types are claimed.
     const type = types.get(job.type) as JobType
     try {
-      const outcome = await pool.run(job, Math.min(job.timeout_ms, type.timeout_ms))
+      const run = pool.run(job, Math.min(job.timeout_ms, type.timeout_ms))
+      if (cancelledEarly.get(job.id) === job.run) pool.stopJob(job.id, 'cancelled')
+      const outcome = await run
       running.delete(job.slot as number)
       // Woken before the outcome is written, the next claim shares its transaction and its fsync.
       wake()

@@ -39,8 +39,8 @@ export interface PoolOptions {
 export interface Pool {
   /** `timeout` is milliseconds, counted from the start of the run in its thread. */
   run(job: JobWithPayload, timeout: number): Promise<Outcome>
-  /** Fires the signal of a running job; its thread is terminated after `cancel_grace`, or at once with `now`. */
-  stopJob(id: string, reason: StopReason, now?: boolean): void
+  /** Fires the signal of a running job; its thread is terminated after `cancel_grace`, or at once with `now`. False: it does not run. */
+  stopJob(id: string, reason: StopReason, now?: boolean): boolean
   /** Threads alive or starting. */
   threads(): number
   stop(): Promise<void>
@@ -159,9 +159,10 @@ export function createPool(options: PoolOptions): Pool {
     run,
     stopJob(id, reason, now = false) {
       const run = runs.get(id)
-      if (run === undefined) return
+      if (run === undefined) return false
       ask(run, reason)
       if (now) run.kill.abort()
+      return true
     },
     threads: () => piscina.threads.length,
     async stop() {

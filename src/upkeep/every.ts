@@ -17,10 +17,12 @@ export function every(name: string, bus: EventBus, pass: () => Promise<number>, 
   let timer: NodeJS.Timeout | undefined
   let immediate: NodeJS.Immediate | undefined
   let due_at = Number.POSITIVE_INFINITY
-  let running: Promise<void> | null = null
+  let running: Promise<void> = Promise.resolve()
+  let busy = false
   let active = false
 
   async function turn(): Promise<void> {
+    busy = true
     due_at = Number.POSITIVE_INFINITY
     let wait = retry_ms
     try {
@@ -29,7 +31,7 @@ export function every(name: string, bus: EventBus, pass: () => Promise<number>, 
       const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined }
       bus.publish({ kind: 'pass_failed', loop: name, message, stack })
     }
-    running = null
+    busy = false
     within(wait)
     arm()
   }
@@ -39,7 +41,7 @@ export function every(name: string, bus: EventBus, pass: () => Promise<number>, 
     if (at >= due_at) return
     due_at = at
     // A pass that is running arms the timer when it ends.
-    if (running === null) arm()
+    if (!busy) arm()
   }
 
   function arm(): void {
