@@ -11,9 +11,10 @@ interface Write {
 export interface GroupCommit {
   /**
    * Runs `work` inside the next transaction and resolves with what it returned once that is on disk. `work` is
-   * synchronous and may be run again, so it leaves nothing behind but rows. One that throws fails alone.
+   * synchronous and may be run again, so it leaves nothing behind but rows. One that throws fails alone. A
+   * ServiceError that it returns is a refusal and rejects; answers come in the order of the writes.
    */
-  write<T>(work: () => T): Promise<T>
+  write<T>(work: () => T | ServiceError): Promise<Exclude<T, ServiceError>>
   /** Why the database cannot be trusted any more, or null. */
   failure(): string | null
   /** Resolves when everything written before has been answered. */
@@ -110,8 +111,8 @@ export function createGroupCommit(db: Database.Database, busy_patience = 5_000):
   }
 
   return {
-    write<T>(work: () => T): Promise<T> {
-      return new Promise<T>((resolve, reject) => {
+    write<T>(work: () => T | ServiceError) {
+      return new Promise<Exclude<T, ServiceError>>((resolve, reject) => {
         queue.push({ work, resolve: resolve as (value: unknown) => void, reject })
         schedule()
       })
@@ -127,6 +128,7 @@ function answer(writes: Write[], results: Result[]): void {
   writes.forEach(({ resolve, reject }, i) => {
     const result = results[i] as Result
     if ('error' in result) reject(result.error)
+    else if (result.value instanceof ServiceError) reject(result.value)
     else resolve(result.value)
   })
 }

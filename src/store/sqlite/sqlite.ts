@@ -28,10 +28,10 @@ export function openSqliteStore(file: string, rules: Rules, { busy_patience }: S
      FROM counts WHERE status IN ('waiting', 'scheduled', 'pending', 'processing', 'retrying')`,
   )
 
-  function submit(jobs: readonly JobWithPayload[], bounds: Bounds): ServiceError | null {
+  function submit(jobs: readonly JobWithPayload[], bounds: Bounds): ServiceError | undefined {
     const full = refusal(jobs, bounds)
-    if (full === null) for (const job of jobs) rows.insert(job)
-    return full
+    if (full !== null) return full
+    for (const job of jobs) rows.insert(job)
   }
 
   function refusal(jobs: readonly JobWithPayload[], bounds: Bounds): ServiceError | null {
@@ -73,10 +73,7 @@ export function openSqliteStore(file: string, rules: Rules, { busy_patience }: S
   }
 
   return {
-    async submit(jobs, bounds) {
-      const refused = await commits.write(() => submit(jobs, bounds))
-      if (refused !== null) throw refused
-    },
+    submit: (jobs, bounds) => commits.write(() => submit(jobs, bounds)),
     claim: ({ node, types, slots, now }) =>
       commits.write((): Claimed => {
         const promoted = upkeep.promote(now)
