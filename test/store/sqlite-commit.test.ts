@@ -1,26 +1,12 @@
-// Group commit of the SQLite driver: one transaction a turn, and what happens when the disk or a lock is in the way.
+// Group commit of the SQLite driver: one transaction a turn, and what happens when the disk is in the way.
 import { copyFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type BetterSqlite3 from 'better-sqlite3'
-import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import { Database } from '../../src/store/sqlite/binding.js'
-import { openSqliteStore, type SqliteOptions } from '../../src/store/sqlite/sqlite.js'
-import type { Store } from '../../src/store/store.js'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { openSqliteStore } from '../../src/store/sqlite/sqlite.js'
 import { freshFolder } from '../support/folder.js'
-import { until } from '../support/until.js'
+import { openAt, openFresh, someJobs } from './open.js'
 import { canRun, startOther } from './processes/start.js'
 import { aJob, complete, expectCountsToFit, ids, NO_BOUNDS, RULES, T0 } from './suite/stage.js'
-
-function openFresh(options: SqliteOptions = {}): { store: Store; file: string; db: BetterSqlite3.Database } {
-  const file = join(freshFolder(), 'jobs.db')
-  const pragma = vi.spyOn(Database.prototype, 'pragma')
-  const store = openSqliteStore(file, RULES, options)
-  // The connection that writes is the last one that was set up.
-  const db = pragma.mock.contexts.at(-1) as BetterSqlite3.Database
-  pragma.mockRestore()
-  onTestFinished(store.close)
-  return { store, file, db }
-}
 
 /** Commits in the WAL: frames that end a transaction, of the present round of the log. */
 function commitsOf(file: string): number {
@@ -34,7 +20,6 @@ function commitsOf(file: string): number {
   return commits
 }
 
-const someJobs = (n: number) => Array.from({ length: n }, () => aJob())
 const big = () => aJob({ payload: JSON.stringify('x'.repeat(20_000)) })
 
 describe('group commit', () => {
@@ -72,6 +57,16 @@ describe('group commit', () => {
     const other = openSqliteStore(copy, RULES)
     onTestFinished(other.close)
     expect(ids(await other.list({}, 100, null))).toEqual(ids(jobs).reverse())
+  })
+
+  test('goes through a connection with synchronous=FULL, at each open and after each write', async () => {
+    const { store, file, db } = openFresh()
+    await store.submit([aJob()], NO_BOUNDS)
+    expect(db.pragma('synchronous', { simple: true })).toBe(2)
+    await store.close()
+    const again = openAt(file)
+    await again.store.submit([aJob()], NO_BOUNDS)
+    expect(again.db.pragma('synchronous', { simple: true })).toBe(2)
   })
 
   test('a bad row fails alone, and still there is one transaction', async () => {
@@ -130,6 +125,19 @@ describe('a full disk', () => {
     await expectCountsToFit(again)
   })
 
+  test('that meets a bad row in the same turn still refuses every write', async () => {
+    const { store, db } = openFresh()
+    const known = aJob()
+    await store.submit([known], NO_BOUNDS)
+    db.pragma(`max_page_count = ${db.pragma('page_count', { simple: true })}`)
+    const answers = await Promise.allSettled(
+      [known, ...Array.from({ length: 5 }, big), aJob()].map((job) => store.submit([job], NO_BOUNDS)),
+    )
+    for (const answer of answers) expect(answer).toMatchObject({ reason: { code: 'storage_full' } })
+    expect(ids(await store.list({}, 100, null))).toEqual([known.id])
+    await expectCountsToFit(store)
+  })
+
   const in_namespace = ['unshare', '--map-root-user', '--mount']
   const mount = (folder: string) => ['sh', '-c', `mount -t tmpfs -o size=3m none ${folder} && exec "$@"`, 'sh']
   const no_mount = !canRun('unshare', '--map-root-user', '--mount', 'true')
@@ -153,92 +161,19 @@ describe('a commit that fails for another reason', () => {
   const no_limit = process.platform !== 'linux' || !canRun('prlimit', '--version')
 
   // Skipped where prlimit is missing: nothing else here makes a write fail with EFBIG.
-  test.skipIf(no_limit)('is told as unknown, and nothing is written after it', async () => {
-    const file = join(freshFolder(), 'jobs.db')
-    const report = await startOther(['break', file, '600000']).next()
-    expect(report).toMatchObject({ before: null, codes: ['outcome_unknown', 'outcome_unknown'] })
-    expect(report.failure).toMatch(/commit failed \(SQLITE_IOERR/)
-    const accepted = report.accepted as string[]
-    expect(accepted.length).toBeGreaterThan(5)
-    expect(report.readable).toBe(accepted.length)
-    const store = openSqliteStore(file, RULES)
-    onTestFinished(store.close)
-    expect(ids(await store.list({}, 1_000, null))).toEqual(expect.arrayContaining(accepted))
-  })
-})
-
-describe('a lock of another program', () => {
-  /** The longest time, in milliseconds, that the event loop did not turn while `body` went on. */
-  async function longestStop(body: () => Promise<unknown>): Promise<number> {
-    let longest = 0
-    let last = performance.now()
-    const beat = setInterval(() => {
-      longest = Math.max(longest, performance.now() - last)
-      last = performance.now()
-    }, 5)
-    await body()
-    // The beat after a stop is the one that sees it.
-    const end = performance.now()
-    await until('the next beat', () => last > end)
-    clearInterval(beat)
-    return longest
-  }
-
-  test('is waited for, and the event loop goes on meanwhile', async () => {
-    const { store, file } = openFresh()
-    const other = startOther(['lock', file])
-    await other.next()
-    const jobs = someJobs(5)
-    let answered = 0
-    const begun = performance.now()
-    const longest = await longestStop(async () => {
-      const writes = jobs.map((job) => store.submit([job], NO_BOUNDS).then(() => (answered += 1)))
-      await until('the lock was held for a while', () => performance.now() - begun > 1_200)
-      expect(answered).toBe(0)
-      expect(await store.list({}, 10, null)).toEqual([])
-      await other.kill()
-      await Promise.all(writes)
-    })
-    expect(ids(await store.list({}, 10, null))).toEqual(ids(jobs).reverse())
-    expect(longest).toBeLessThan(250)
-  })
-
-  test('stops the event loop of a program that waits inside SQLite: the control', async () => {
-    const { file } = openFresh()
-    await startOther(['lock', file, '1200']).next()
-    const db = new Database(file, { timeout: 5_000 })
-    onTestFinished(() => void db.close())
-    expect(await longestStop(async () => db.exec('BEGIN IMMEDIATE; COMMIT'))).toBeGreaterThan(250)
-  })
-
-  test('that lasts longer than the patience refuses writes as store_busy, until it is gone', async () => {
-    const { store, file } = openFresh({ busy_patience: 300 })
-    const kept = aJob()
-    await store.submit([kept], NO_BOUNDS)
-    const other = startOther(['lock', file])
-    await other.next()
-    const refused = await Promise.allSettled(someJobs(3).map((job) => store.submit([job], NO_BOUNDS)))
-    for (const answer of refused) expect(answer).toMatchObject({ reason: { code: 'store_busy' } })
-    await expect(store.cancel(kept.id, 'not wanted', T0)).rejects.toMatchObject({ code: 'store_busy' })
-    await expect(store.cancel(kept.id, 'not wanted', T0)).rejects.toThrow('another program held the database for 0.3 s')
-    expect(store.failure()).toBeNull()
-    expect(await store.list({}, 10, null)).toMatchObject([{ id: kept.id, status: 'pending' }])
-    await other.kill()
-    expect(await store.cancel(kept.id, 'not wanted', T0)).toMatchObject({ answer: 'cancelled' })
-    expect(ids(await store.list({}, 10, null))).toEqual([kept.id])
-  })
-
-  test('does not keep a close from being done: what waits is answered first', async () => {
-    const { store, file } = openFresh({ busy_patience: 10_000 })
-    const other = startOther(['lock', file])
-    await other.next()
-    const job = aJob()
-    const asked = store.submit([job], NO_BOUNDS)
-    const closed = store.close()
-    await other.kill()
-    await Promise.all([asked, closed])
-    const again = openSqliteStore(file, RULES)
-    onTestFinished(again.close)
-    expect(await again.get(job.id)).toEqual(job)
-  })
+  test.skipIf(no_limit)(
+    'is told as unknown, and nothing is written after it, not even when writing works again',
+    async () => {
+      const file = join(freshFolder(), 'jobs.db')
+      const report = await startOther(['break', file, '600000']).next()
+      expect(report).toMatchObject({ before: null, codes: ['outcome_unknown', 'outcome_unknown'], accepted_later: [] })
+      expect(report.failure).toMatch(/commit failed \(SQLITE_IOERR/)
+      const accepted = report.accepted as string[]
+      expect(accepted.length).toBeGreaterThan(5)
+      expect(report.readable).toBe(accepted.length)
+      const store = openSqliteStore(file, RULES)
+      onTestFinished(store.close)
+      expect(ids(await store.list({}, 1_000, null))).toEqual(expect.arrayContaining(accepted))
+    },
+  )
 })

@@ -32,7 +32,8 @@ export function openDatabase(name: string): OpenDatabase {
     const file = existsSync(name) ? realpathSync(name) : name
     const lock = takeLock(file)
     try {
-      const db = openChecked(file)
+      // The connection carries the lock: a lock that only `close` knew would be collected, and so released, before it.
+      const db = Object.assign(openChecked(file), { lock })
       return {
         db,
         close() {

@@ -14,14 +14,25 @@ function tell(message: object): void {
   process.stdout.write(`${JSON.stringify(message)}\n`)
 }
 
-/** Opens the store as jobmill does, puts in two jobs, runs one, and stays. */
+/**
+ * Opens the store as jobmill does, puts in two jobs, runs one, and stays. A service reaches its store through its timers
+ * at least; that alone must keep the lock, whatever is collected.
+ */
 async function holdStore(): Promise<void> {
   const store = openSqliteStore(path, RULES)
   const jobs = [aJob(), aJob()]
   await store.submit(jobs, NO_BOUNDS)
   await store.claim({ node: 'other', types: ['a'], slots: [1], now: T0 })
-  tell({ held: jobs.map(({ id }) => id) })
-  setInterval(() => {}, 1_000)
+  setInterval(store.failure, 1_000)
+  setImmediate(() => {
+    collectGarbage()
+    tell({ held: jobs.map(({ id }) => id) })
+  })
+}
+
+function collectGarbage(): void {
+  if (globalThis.gc === undefined) throw new Error('to be run with --expose-gc')
+  globalThis.gc()
 }
 
 /** Holds the write lock of the database until it is killed, or for so many milliseconds. */
@@ -57,11 +68,16 @@ async function fillDisk(): Promise<void> {
 async function breakWrites(): Promise<void> {
   const store = openSqliteStore(path, RULES)
   const before = store.failure()
-  execFileSync('prlimit', ['--pid', String(process.pid), `--fsize=${more}`])
+  // The soft limit only, so that it can be lifted again by anybody.
+  const limit = (bytes: string) => execFileSync('prlimit', ['--pid', String(process.pid), `--fsize=${bytes}:`])
+  limit(more ?? '0')
   const first = await submitUntilRefused(store)
+  limit('unlimited')
   const second = await submitUntilRefused(store)
   const readable = await present(store, first.accepted)
-  tell({ before, codes: [first.code, second.code], accepted: first.accepted, readable, failure: store.failure() })
+  const codes = [first.code, second.code]
+  const report = { before, codes, accepted: first.accepted, accepted_later: second.accepted, readable }
+  tell({ ...report, failure: store.failure() })
 }
 
 async function submitUntilRefused(store: Store): Promise<{ accepted: string[]; code: string | null }> {

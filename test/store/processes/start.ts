@@ -17,7 +17,7 @@ export interface Other {
 
 /** `within` runs it inside another program, such as unshare. */
 export function startOther(args: string[], within: string[] = []): Other {
-  const [command = '', ...rest] = [...within, process.execPath, '--import', 'tsx', OTHER, ...args]
+  const [command = '', ...rest] = [...within, process.execPath, '--expose-gc', '--import', 'tsx', OTHER, ...args]
   const child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'inherit'] })
   const exited = once(child, 'exit')
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()

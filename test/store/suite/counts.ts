@@ -61,6 +61,19 @@ export function counting(stage: () => Promise<Stage>): void {
     await expectCountsToFit(the.store)
   })
 
+  test('counts of what is and of what ever ended survive a crash', async () => {
+    const the = await stage()
+    const [job, failing] = [await the.running({ type: 'a' }), await the.running({ type: 'b' })]
+    await the.end(job, complete)
+    await the.end(failing, { verb: 'fail', error: anError() })
+    await the.store.rerun(job.id, T0 + 20)
+    await the.running({ type: 'c' })
+    const before = await the.store.counts()
+    expect(before).toMatchObject({ a: { now: { pending: 1 }, ever: { completed: 1 } }, b: { ever: { failed: 1 } } })
+    await the.crash()
+    expect(await the.store.counts()).toEqual(before)
+  })
+
   test('close commits what was asked for before', async () => {
     const the = await stage()
     const running = await the.running()

@@ -161,6 +161,7 @@ async function pagesOf(store: Store, filter: JobFilter, size: number): Promise<s
   const seen: string[] = []
   for (let before: string | null = null; ; before = seen.at(-1) as string) {
     const page = await store.list(filter, size, before)
+    expect(page.length).toBeLessThanOrEqual(size)
     seen.push(...ids(page))
     if (page.length < size) return seen
   }

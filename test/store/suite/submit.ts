@@ -97,6 +97,21 @@ export function submitting(stage: () => Promise<Stage>): void {
     expect(await store.list({}, 10, null)).toHaveLength(3)
   })
 
+  test('a submission that does not fit under max_stored whole is refused whole, and a smaller one still fits', async () => {
+    const { store } = await stage()
+    const bounds = { max_pending: 100, max_stored: 3 }
+    const later = () => aJob({ run_at: T0 + 60_000 })
+    await store.submit([aJob(), later()], bounds)
+    for (const two of [
+      [aJob(), aJob()],
+      [later(), later()],
+    ]) {
+      await expect(store.submit(two, bounds)).rejects.toMatchObject({ code: 'queue_full' })
+    }
+    await store.submit([later()], bounds)
+    expect(await store.list({}, 10, null)).toHaveLength(3)
+  })
+
   test('max_stored counts all that are not final, and none that are', async () => {
     const the = await stage()
     const bounds = { max_pending: 100, max_stored: 3 }
