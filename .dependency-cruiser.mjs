@@ -1,7 +1,8 @@
 // Imports point one way: pure files ← edges ← core ← surface ← service.ts ← main.ts.
-const PURE = 'src/(job|new-job|outcome|backoff|errors|define-job|duration|bytes|explain)\\.ts$'
-const EDGES = 'src/(config|config-file|job-types|type-probe|build|ids|events)\\.ts$|src/(store|pool)/'
-const CORE = 'src/(tracker|dispatcher|drain-rate)\\.ts$|src/upkeep/'
+const PURE =
+  'src/(job|new-job|outcome|backoff|errors|define-job|duration|bytes|explain|sqlite-package|slot-shares)\\.ts$'
+const EDGES = 'src/(config|config-file|job-types|type-probe|build|ids|events|artifacts)\\.ts$|src/(store|pool)/'
+const CORE = 'src/(tracker|dispatcher|drain-rate|submission|handler-calls|stats)\\.ts$|src/upkeep/'
 const SURFACE = 'src/log\\.ts$|src/(http|ui)/'
 const OURS = '(^|/)(src|workers|test|bench)/'
 

@@ -1,7 +1,11 @@
 // What a job type is and what its handler is given: all that a file in workers/ imports from src.
+import type { Readable, Writable } from 'node:stream'
 import type { z } from 'zod'
 import type { BackoffPolicy } from './backoff.js'
 import { parseDuration } from './duration.js'
+import type { FinalStatus, JobStatus } from './job.js'
+
+export { sqlitePackage } from './sqlite-package.js'
 
 /** Why a running job was asked to stop; `ctx.signal.reason` is one of these words. */
 export type StopReason = 'cancelled' | 'timeout' | 'shutdown'
@@ -25,6 +29,81 @@ export interface JobContext<Config = unknown> {
   progress(percent: number, note?: string): Promise<void>
   /** Writes one line to the service's log, with the job's id; at most 1,000 lines a run. */
   log(message: string): void
+  /**
+   * A file that this job makes. It is stored under this run and shown only when the job completes; end the stream
+   * before the handler returns. Throws where the name is none or was used before; the stream fails with
+   * `artifact_too_large` beyond `data.artifacts.max_bytes` or the quota `data.max_bytes`.
+   */
+  artifact(name: string, options?: ArtifactOptions): Writable
+  /** jobmill's own jobs, read and deleted by the main thread. */
+  readonly jobs: JobAccess
+  /** An artifact of a completed job. Rejects where there is none. */
+  openArtifact(id: string, name: string): Promise<ArtifactReader>
+  /** Submits a job as `POST /jobs` does, except that `worker.queue_size` does not bound it. Resolves when it is on disk. */
+  submit(job: JobRequest): Promise<{ id: string; status: JobStatus }>
+}
+
+export interface ArtifactOptions {
+  /** A media type; by default the one that the ending of the name stands for. */
+  content_type?: string
+}
+
+export interface ArtifactReader {
+  name: string
+  content_type: string
+  bytes: number
+  /** Read in pieces as they are asked for. */
+  stream: Readable
+}
+
+/** The body of `POST /jobs`. */
+export interface JobRequest {
+  type: string
+  payload?: unknown
+  priority?: number
+  delay?: Span
+  run_at?: string
+  timeout?: Span
+  retry_count?: number
+}
+
+/** A job as `GET /jobs/:id` answers it. */
+export type JobRecord = Record<string, unknown> & { id: string; type: string; status: JobStatus }
+
+export interface JobAccess {
+  /** A piece of the jobs that fit, oldest first: at most 500 and about 1 MiB. Go on with `next_cursor` until it is null. */
+  page(filter: JobPageFilter, cursor?: string | null): Promise<{ jobs: JobRecord[]; next_cursor: string | null }>
+  /** How many jobs fit. */
+  count(filter: JobPageFilter): Promise<number>
+  /**
+   * Deletes a piece of the final jobs that fit, with their artifacts, or only counts them with `dry_run`. Go on with
+   * `next_cursor` until it is null.
+   */
+  prune(filter: PruneFilter, cursor?: string | null): Promise<PruneAnswer>
+}
+
+export interface JobPageFilter {
+  status?: JobStatus[]
+  type?: string
+  /** Milliseconds since 1970: created at or after `created_from`, and before `created_before`. */
+  created_from?: number
+  created_before?: number
+}
+
+export interface PruneFilter {
+  /** Left out: all three. */
+  status?: FinalStatus[]
+  type?: string
+  /** Milliseconds since 1970: only jobs that ended before. */
+  finished_before: number
+  dry_run?: boolean
+}
+
+export interface PruneAnswer {
+  jobs: number
+  /** What payloads, results and artifacts of these jobs took. */
+  bytes: number
+  next_cursor: string | null
 }
 
 export interface JobDefinition<Payload extends z.ZodType = z.ZodType, Config extends z.ZodType = z.ZodType> {
@@ -39,6 +118,8 @@ export interface JobDefinition<Payload extends z.ZodType = z.ZodType, Config ext
   retry_count?: number
   /** `base` and `max` as spans; default 1s, ×2, at most 5m, jitter 0.1. */
   backoff?: Partial<{ base: Span; max: Span } & Pick<BackoffPolicy, 'factor' | 'jitter'>>
+  /** Jobs of this type that may run at once on a node; default: as many as there are slots. */
+  concurrency?: number
   /** The handler. What it returns is stored as the job's result, so it has to be JSON. */
   run(payload: z.output<Payload>, ctx: JobContext<z.output<Config>>): unknown
 }
@@ -53,6 +134,13 @@ export function defineJob<Payload extends z.ZodType = z.ZodUnknown, Config exten
 /** Thrown by a handler when a further attempt cannot help: the job fails at once. */
 export class NonRetryableError extends Error {
   override readonly name = 'NonRetryableError'
+  readonly retryable = false
+}
+
+/** Thrown by a handler that finds out only at work that the payload cannot be meant: not retried, code `payload_invalid`. */
+export class InvalidPayloadError extends Error {
+  override readonly name = 'InvalidPayloadError'
+  readonly code = 'payload_invalid'
   readonly retryable = false
 }
 

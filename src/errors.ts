@@ -60,6 +60,8 @@ export type JobErrorCode =
   | 'result_not_serialisable'
   | 'result_too_large'
   | 'payload_invalid'
+  | 'artifact_failed'
+  | 'artifact_too_large'
   | 'type_unavailable'
 
 /** How a run failed, as it is stored with its attempt; a job shows it without the stack. */

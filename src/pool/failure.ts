@@ -8,9 +8,9 @@ const MAX_STACK_LENGTH = 16_000
 /** Reads `retryable` and `retry_after_ms` as fields, so that errors of another copy of define-job count as well. */
 export function failureOf(thrown: unknown): Failure {
   try {
-    const { retryable, retry_after_ms, stack } = fieldsOf(thrown)
+    const { code, retryable, retry_after_ms, stack } = fieldsOf(thrown)
     return {
-      code: 'handler_error',
+      code: HANDLER_CODES.find((known) => known === code) ?? 'handler_error',
       message: messageOf(thrown).slice(0, MAX_MESSAGE_LENGTH),
       stack: typeof stack === 'string' ? stack.slice(0, MAX_STACK_LENGTH) : undefined,
       retryable: retryable !== false,
@@ -22,7 +22,10 @@ export function failureOf(thrown: unknown): Failure {
   }
 }
 
-function fieldsOf(thrown: unknown): { retryable?: unknown; retry_after_ms?: unknown; stack?: unknown } {
+/** Codes that an error thrown in a handler may name; any other is its own affair. */
+const HANDLER_CODES = ['payload_invalid', 'artifact_failed', 'artifact_too_large'] as const
+
+function fieldsOf(thrown: unknown): { code?: unknown; retryable?: unknown; retry_after_ms?: unknown; stack?: unknown } {
   return thrown !== null && typeof thrown === 'object' ? thrown : {}
 }
 

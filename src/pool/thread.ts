@@ -62,6 +62,7 @@ function createThread({ channel, dir, types }: ThreadData, post: (message: Threa
       resolve: (path) => resolve(dir, path),
       progress: progress.report,
       log: createLog((message) => post({ kind: 'log', id, run, message })),
+      ...notYet(),
     }
     const outcome = await guilty.run({ id, run }, () => handle(load(type), task, ctx))
     current = null
@@ -150,5 +151,17 @@ function createLog(send: (message: string) => void) {
     lines += 1
     if (lines < MAX_LOG_LINES) send(String(message).slice(0, MAX_LOG_LENGTH))
     else if (lines === MAX_LOG_LINES) send(`no more lines are logged for this run after ${MAX_LOG_LINES}`)
+  }
+}
+
+function notYet(): Pick<JobContext, 'artifact' | 'jobs' | 'openArtifact' | 'submit'> {
+  const missing = () => {
+    throw new Error('not wired yet')
+  }
+  return {
+    artifact: missing,
+    jobs: { page: missing, count: missing, prune: missing },
+    openArtifact: missing,
+    submit: missing,
   }
 }

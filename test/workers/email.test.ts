@@ -1,13 +1,14 @@
 // The job type `email` against a real mail server and real files; mails are read back with another parser.
 import { readdirSync, readFileSync } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import PostalMime from 'postal-mime'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { type JobContext, NonRetryableError } from '../../src/define-job.js'
 import email from '../../workers/email.js'
+import { handlerContext } from '../support/context.js'
 import { freshFolder } from '../support/folder.js'
 import { type Answers, startSmtp } from '../support/smtp.js'
 import { until } from '../support/until.js'
@@ -21,19 +22,8 @@ const MAIL = { to: 'user@example.com', subject: 'Hello', body: 'Test email' }
 type Config = z.input<typeof configSchema>
 type Context = JobContext<z.output<typeof configSchema>>
 
-function context(config: Config, folder = '/nowhere', parts: Partial<Context> = {}): Context {
-  return {
-    id: ID,
-    attempt: 1,
-    run: 1,
-    signal: new AbortController().signal,
-    config: configSchema.parse(config),
-    resolve: (path) => resolve(folder, path),
-    progress: async () => {},
-    log: () => {},
-    ...parts,
-  }
-}
+const context = (config: Config, folder?: string, parts?: Partial<Context>): Context =>
+  handlerContext(configSchema.parse(config), folder, parts)
 
 async function run(payload: unknown, ctx: Context): Promise<unknown> {
   return email.run(payloadSchema.parse(payload), ctx)

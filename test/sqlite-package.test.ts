@@ -1,6 +1,6 @@
 // Which SQLite binding runs where: the wrong one crashes the process, at once or at a garbage collection.
 import { expect, test } from 'vitest'
-import { bindingFor } from '../../src/store/sqlite/binding.js'
+import { sqlitePackage } from '../src/sqlite-package.js'
 
 test.each([
   ['20.19.0', 'better-sqlite3'],
@@ -9,5 +9,5 @@ test.each([
   ['24.0.0', 'better-sqlite3-13'],
   ['26.1.0', 'better-sqlite3-13'],
 ])('Node %s gets %s', (version, binding) => {
-  expect(bindingFor(version)).toBe(binding)
+  expect(sqlitePackage(version)).toBe(binding)
 })
