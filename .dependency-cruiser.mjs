@@ -1,8 +1,10 @@
 // Imports point one way: pure files ← edges ← core ← surface ← service.ts ← main.ts.
 const PURE =
   'src/(job|new-job|outcome|backoff|errors|define-job|duration|bytes|explain|sqlite-package|slot-shares)\\.ts$'
-const EDGES = 'src/(config|config-file|job-types|type-probe|build|ids|events|artifacts)\\.ts$|src/(store|pool)/'
-const CORE = 'src/(tracker|dispatcher|drain-rate|submission|handler-calls|stats)\\.ts$|src/upkeep/'
+const EDGES =
+  'src/(config|config-file|job-types|type-probe|build|ids|events|artifacts|type-files)\\.ts$|src/(store|pool)/'
+const CORE =
+  'src/(tracker|dispatcher|drain-rate|submission|handler-calls|job-view|artifact-quota|stats)\\.ts$|src/upkeep/'
 const SURFACE = 'src/log\\.ts$|src/(http|ui)/'
 const OURS = '(^|/)(src|workers|test|bench)/'
 

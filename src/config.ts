@@ -11,7 +11,7 @@ type Settings = z.output<typeof settings>
 export interface Config extends Omit<Settings, 'data'>, Pick<Source, 'file' | 'locate'> {
   /** The folder that relative paths start at: the config file's, or the working directory where there is none. */
   dir: string
-  data: { database: { file: string }; max_stored: number }
+  data: Omit<Settings['data'], 'database'> & { database: { file: string } }
   /** Settings that are accepted and do nothing, a line each. */
   warnings: string[]
 }
@@ -28,7 +28,7 @@ export function loadConfig(options: SourceOptions): Config {
   if (!checked.ok) throw new ConfigError([...source.problems, ...checked.problems])
   if (source.problems.length > 0) throw new ConfigError(source.problems)
 
-  const { server, data, worker, jobs } = checked.data
+  const { server, data, worker, jobs, retention } = checked.data
   const { file, locate } = source
   const dir = file === null ? resolve(options.cwd) : dirname(file)
   const { path, unused } = data.database.master.source
@@ -36,9 +36,14 @@ export function loadConfig(options: SourceOptions): Config {
     dir,
     file,
     server,
-    data: { database: { file: resolve(dir, path) }, max_stored: data.max_stored },
+    data: {
+      ...data,
+      database: { file: resolve(dir, path) },
+      artifacts: { ...data.artifacts, dir: resolve(dir, data.artifacts.dir) },
+    },
     worker: { ...worker, types: worker.types.map((folder) => resolve(dir, folder)) },
     jobs,
+    retention,
     warnings: unused.length === 0 ? [] : [unusedWarning(locate(SOURCE_PATH), unused)],
     locate,
   }
@@ -51,6 +56,7 @@ function unusedWarning(where: string, names: string[]): string {
 }
 
 const KIB = 1_024
+const GIB = 1_073_741_824
 const SECOND = 1_000
 const HOUR = 3_600 * SECOND
 
@@ -69,14 +75,21 @@ const settings = section({
         source: sqliteSource().prefault('file:jobs.db?cache=shared&_fk=1'),
       }),
     }),
+    artifacts: section({
+      dir: folder().prefault('./data/artifacts'),
+      /** Of one job, all together. */
+      max_bytes: bytes({ min: 0, max: 1_024 * GIB }).prefault('1GiB'),
+    }),
+    /** What payloads, results and artifacts of all jobs may take before no artifact is taken any more. */
+    max_bytes: bytes({ min: 0, max: 1_048_576 * GIB }).prefault('10GiB'),
     /** Jobs that are not final, so that `delay` is no way around `queue_size`. */
     max_stored: whole(1, 1_000_000_000).prefault(1_000_000),
   }),
   worker: orEmpty(
     z
       .strictObject({
-        max_workers: whole(1, 512).prefault(10),
-        min_workers: whole(1, 512).prefault(1),
+        max_workers: workers().prefault(10),
+        min_workers: workers().prefault(1),
         queue_size: whole(1, 100_000_000).prefault(100),
         job_timeout: jobTimeout().prefault(300),
         types: z.array(folder(), 'must be a list of folders').prefault([]),
@@ -95,7 +108,34 @@ const settings = section({
       }),
   ),
   jobs: orEmpty(z.record(z.string(), orEmpty(z.record(z.string(), z.unknown())))),
+  retention: section(retentionWithDefaults()),
 })
+
+export type Retention = Settings['retention']
+
+/** How long final jobs are kept, by status; the same under `retention` and under `jobs.<type>.retention`. */
+export function retentionKeys() {
+  const kept = () =>
+    section({
+      max_age: z.union([z.literal('forever').transform(() => null), duration({ min: SECOND })]).optional(),
+      max_count: whole(0, 1_000_000_000).optional(),
+      max_bytes: bytes({ min: 0, max: 1_048_576 * GIB }).optional(),
+    })
+  return { completed: kept(), failed: kept(), cancelled: kept() }
+}
+
+/** Failed jobs are kept longer: somebody may still want to look at them. */
+function retentionWithDefaults() {
+  const { completed, failed, cancelled } = retentionKeys()
+  const unless = (max_age: string, schema: typeof completed) =>
+    z.preprocess((value) => (typeof (value ?? {}) === 'object' ? { max_age, ...(value as object) } : value), schema)
+  return { completed: unless('7d', completed), failed: unless('30d', failed), cancelled: unless('7d', cancelled) }
+}
+
+/** How many jobs or threads there may be at once. */
+export function workers(min = 1) {
+  return whole(min, 512)
+}
 
 /** The keys of a backoff, all optional; the same under `worker` and under `jobs.<type>`. */
 export function backoffKeys() {

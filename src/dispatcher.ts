@@ -3,6 +3,8 @@ import type { EventBus } from './events.js'
 import type { Job, JobWithPayload } from './job.js'
 import type { JobType, JobTypes } from './job-types.js'
 import type { Pool } from './pool/pool.js'
+import type { RunKey } from './pool/protocol.js'
+import { sharesOf } from './slot-shares.js'
 import type { JobTracker } from './tracker.js'
 import { every } from './upkeep/every.js'
 
@@ -27,29 +29,36 @@ export interface Dispatcher {
   stop(grace: number): Promise<void>
   /** Ends a stop() under way: terminates the threads of all running jobs. */
   hurry(): void
+  /** The jobs that hold a slot now. */
+  running(): Job[]
 }
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const { tracker, pool, types, bus, poll } = options
   let { max_workers } = options
   let stopping = false
+  /** How runs are to end, also those that are claimed or started later. */
+  let ending: 'asked' | 'at_once' | null = null
   /** By slot number; a slot is busy until its thread is free or gone. */
   const running = new Map<number, Job>()
   /** Runs, by job, that were asked to be cancelled between their claim and their start. */
   const cancelledEarly = new Map<string, number>()
   /** Runs whose outcomes are not on disk yet. */
   const unsettled = new Set<Promise<void>>()
-  const runnable = [...types.values()].filter(({ disabled }) => disabled === null).map(({ name }) => name)
+  const runnable = [...types.values()].filter(({ disabled }) => disabled === null)
   const loop = every('dispatcher', bus, pass)
 
   bus.subscribe((event) => {
-    if (event.kind === 'cancel_requested' && !pool.stopJob(event.job.id, 'cancelled')) {
-      cancelledEarly.set(event.job.id, event.job.run)
-    }
+    if (event.kind === 'cancel_requested') cancel(event.job)
+    if (event.kind === 'stop_wanted') cancel(event)
     if (event.kind !== 'job') return
     if (event.job.status === 'pending') wake()
     if (event.job.status !== 'processing') cancelledEarly.delete(event.job.id)
   })
+
+  function cancel({ id, run }: RunKey): void {
+    if (!pool.stopJob({ id, run }, 'cancelled')) cancelledEarly.set(id, run)
+  }
 
   function wake(): void {
     // Without a free slot the end of a run wakes the loop.
@@ -58,8 +67,9 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
 
   async function pass(): Promise<number> {
     const slots = freeSlots()
-    if (stopping || slots.length === 0) return poll
-    const jobs = await tracker.claim(runnable, slots)
+    const shares = sharesOf(runnable, runningByType(), max_workers, slots.length)
+    if (stopping || shares.length === 0) return poll
+    const jobs = await tracker.claim(shares, slots)
     for (const job of jobs) {
       running.set(job.slot as number, job)
       const settled = see(job).finally(() => unsettled.delete(settled))
@@ -76,22 +86,34 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     return slots
   }
 
+  function runningByType(): Map<string, number> {
+    const counts = new Map<string, number>()
+    for (const { type } of running.values()) counts.set(type, (counts.get(type) ?? 0) + 1)
+    return counts
+  }
+
   /** From claim to stored outcome. Never rejects. */
   async function see(job: JobWithPayload): Promise<void> {
     // Only runnable types are claimed.
     const type = types.get(job.type) as JobType
     try {
       const run = pool.run(job, Math.min(job.timeout_ms, type.timeout_ms))
-      if (cancelledEarly.get(job.id) === job.run) pool.stopJob(job.id, 'cancelled')
+      if (cancelledEarly.get(job.id) === job.run) pool.stopJob(job, 'cancelled')
+      if (ending !== null) pool.stopJob(job, 'shutdown', ending === 'at_once')
       const outcome = await run
       running.delete(job.slot as number)
       // Woken before the outcome is written, the next claim shares its transaction and its fsync.
       wake()
       await tracker.settle(job, outcome, type.backoff)
     } catch (error) {
-      // Only when the service stops while its store refuses: the next start rescues the job.
+      // The service stops while its store refuses, or the store takes nothing for this job: the next start rescues it.
       bus.publish({ kind: 'store_trouble', doing: `storing the outcome of ${job.id}`, message: String(error) })
     }
+  }
+
+  function endRuns(how: 'asked' | 'at_once'): void {
+    if (ending !== 'at_once') ending = how
+    for (const job of running.values()) pool.stopJob(job, 'shutdown', how === 'at_once')
   }
 
   return {
@@ -105,15 +127,11 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     async stop(grace) {
       stopping = true
       await loop.stop()
-      const stopAll = () => {
-        for (const { id } of running.values()) pool.stopJob(id, 'shutdown')
-      }
-      const timer = setTimeout(stopAll, grace)
+      const timer = setTimeout(endRuns, grace, 'asked')
       await Promise.all(unsettled)
       clearTimeout(timer)
     },
-    hurry() {
-      for (const { id } of running.values()) pool.stopJob(id, 'shutdown', true)
-    },
+    hurry: () => endRuns('at_once'),
+    running: () => [...running.values()],
   }
 }

@@ -7,11 +7,13 @@ export const PROBLEMS = {
   forbidden_host: { status: 403, title: 'The Host header is not one of this server' },
   forbidden_origin: { status: 403, title: 'A web page of another site may not do this' },
   not_found: { status: 404, title: 'There is nothing here' },
+  artifact_not_found: { status: 404, title: 'There is no such artifact' },
   job_not_found: { status: 404, title: 'There is no such job' },
   method_not_allowed: { status: 405, title: 'The method is not allowed here' },
   job_final: { status: 409, title: 'The job is final' },
   job_not_final: { status: 409, title: 'The job is not final' },
   body_too_large: { status: 413, title: 'The body is too large' },
+  range_not_satisfiable: { status: 416, title: 'The artifact has no such range' },
   unsupported_media_type: { status: 415, title: 'The body has a form that is not read here' },
   invalid_job: { status: 422, title: 'The job is not valid' },
   invalid_request: { status: 422, title: 'The body is not valid' },
@@ -59,6 +61,7 @@ export type JobErrorCode =
   | 'poison'
   | 'result_not_serialisable'
   | 'result_too_large'
+  | 'outcome_not_storable'
   | 'payload_invalid'
   | 'artifact_failed'
   | 'artifact_too_large'

@@ -7,6 +7,10 @@ export type ServiceEvent =
   | { kind: 'cancel_requested'; job: Job }
   | { kind: 'progress'; id: string; run: number; progress: number; note: string | null }
   | { kind: 'job_log'; id: string; run: number; message: string }
+  /** A run is not to go on: its cancel was asked for, or its job is no longer this run's. */
+  | { kind: 'stop_wanted'; id: string; run: number }
+  /** Final jobs were deleted; `artifacts` are the runs of those that had some. */
+  | { kind: 'pruned'; ids: readonly string[]; bytes: number; artifacts: readonly { id: string; run: number }[] }
   /** An outcome came after its run was over: it changed nothing. */
   | { kind: 'late_outcome'; id: string; run: number; outcome: string }
   /** An error that belongs to no run that still goes on. */

@@ -6,6 +6,12 @@ const RANDOM_BYTES = 16
 /** Random bytes are drawn for so many ids at once: one draw for each would cost 10 µs. */
 const POOLED_IDS = 256
 
+/** The lowest text that no id made at `ms` (milliseconds since 1970) or later is below. */
+export function lowestIdAt(ms: number): string {
+  const hex = Math.max(0, Math.floor(ms)).toString(16).padStart(12, '0')
+  return `${hex.slice(0, 8)}-${hex.slice(8)}`
+}
+
 /** `now` is milliseconds since 1970. */
 export function createIds(now: () => number): () => string {
   const pool = Buffer.alloc(RANDOM_BYTES * POOLED_IDS)

@@ -1,15 +1,13 @@
-// Finds the files of job types, loads each after a trial in a throwaway thread, and joins it with its configuration.
-import { existsSync, readdirSync } from 'node:fs'
-import { join, parse } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
-import { Worker } from 'node:worker_threads'
+// Job types as the service uses them: what each file defines, joined with its settings in config.yaml.
+import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import type { BackoffPolicy } from './backoff.js'
 import { BUILD } from './build.js'
-import { backoffKeys, type Config, jobTimeout } from './config.js'
+import { backoffKeys, type Config, jobTimeout, type Retention, retentionKeys, workers } from './config.js'
 import { ConfigError, checkAt, type Problem } from './config-file.js'
 import type { JobDefinition } from './define-job.js'
 import { type Finding, inspect, unknownKey } from './explain.js'
+import { findTypes, loadType, type TypeFile } from './type-files.js'
 
 export interface JobType {
   name: string
@@ -24,15 +22,17 @@ export interface JobType {
   timeout_ms: number
   retry_count: number
   backoff: BackoffPolicy
+  /** Jobs of it that may run at once; null: as many as there are slots. */
+  concurrency: number | null
+  /** Slots that no other type may take. */
+  reserved: number
+  /** How long its final jobs are kept, where it differs from `retention`. */
+  retention: Partial<Retention>
 }
 
 export type JobTypes = ReadonlyMap<string, JobType>
 
-/** Longest time that a type's file may take to load. */
-const LOAD_LIMIT_MS = 5_000
 const BUILT_IN = fileURLToPath(new URL('workers/', BUILD))
-const NAME = /^[A-Za-z][\w-]{0,63}$/
-const EXTENSIONS = ['.js', '.mjs', '.ts']
 
 /**
  * The types of workers/ and of the folders in `worker.types`, by name. A file that cannot be loaded disables only its
@@ -45,13 +45,14 @@ export async function loadJobTypes(config: Config): Promise<{ types: JobTypes; w
   const types = new Map<string, JobType>()
   const problems: Problem[] = []
   const warnings: string[] = []
-  const loaded = await Promise.all(files.map(async (file) => ({ ...file, definition: await load(file) })))
+  const loaded = await Promise.all(files.map(async (file) => ({ ...file, definition: await loadType(file) })))
   for (const { name, url, definition } of loaded) {
     const first = types.get(name)
     if (first !== undefined)
       warnings.push(`${fileURLToPath(url)} is left out: ${fileURLToPath(first.url)} has the same name`)
     else types.set(name, toType(config, name, url, definition, problems))
   }
+  problems.push(...tooManyReserved(config, types))
   if (problems.length > 0) throw new ConfigError(problems)
   return {
     types,
@@ -59,16 +60,23 @@ export async function loadJobTypes(config: Config): Promise<{ types: JobTypes; w
   }
 }
 
+/** One slot always stays for all types: jobs of a type that reserves nothing must get to run. */
+function tooManyReserved(config: Config, types: JobTypes): Problem[] {
+  const reserving = [...types.values()].filter(({ reserved }) => reserved > 0)
+  const sum = reserving.reduce((sum, { reserved }) => sum + reserved, 0)
+  const { max_workers } = config.worker
+  const last = reserving.at(-1)
+  if (last === undefined || sum < max_workers) return []
+  const message = `must leave one of worker.max_workers (${max_workers}) to all types, ${sum} are reserved in all`
+  const where = config.locate(['jobs', last.name, 'reserved'])
+  return [{ key: `jobs.${last.name}.reserved`, where, message }]
+}
+
 function idleSettings(config: Config, types: JobTypes, name: string): string[] {
   const type = types.get(name)
   if (type !== undefined && type.disabled === null) return []
   const why = type === undefined ? 'there is no such job type' : `the job type is disabled (${type.disabled})`
   return [`${config.locate(['jobs', name])}: jobs.${name}: has no effect: ${why}`]
-}
-
-interface TypeFile {
-  name: string
-  url: string
 }
 
 function configured(config: Config, folder: string, i: number): TypeFile[] {
@@ -80,64 +88,7 @@ function configured(config: Config, folder: string, i: number): TypeFile[] {
   }
 }
 
-/** `<type>.js`, or `<type>/index.js` where a type needs parts; likewise .mjs and .ts. */
-function findTypes(folder: string): TypeFile[] {
-  return readdirSync(folder, { withFileTypes: true })
-    .sort((a, b) => (a.name < b.name ? -1 : 1))
-    .flatMap((entry) => {
-      const { name, ext } = parse(entry.name)
-      const ours = EXTENSIONS.includes(ext) && !entry.name.endsWith('.d.ts')
-      const file = entry.isDirectory() ? indexOf(join(folder, entry.name)) : ours ? entry.name : null
-      const type = entry.isDirectory() ? entry.name : name
-      return file === null ? [] : [{ name: type, url: pathToFileURL(join(folder, file)).href }]
-    })
-}
-
-function indexOf(folder: string): string | null {
-  const index = EXTENSIONS.map((ext) => `index${ext}`).find((name) => existsSync(join(folder, name)))
-  return index === undefined ? null : join(parse(folder).base, index)
-}
-
-/** The file's default export, or why it cannot be used. */
-async function load({ name, url }: TypeFile): Promise<JobDefinition | string> {
-  if (!NAME.test(name)) return 'its name must be letters, digits, "_" and "-", beginning with a letter'
-  try {
-    const failure = await tryInThread(url)
-    if (failure !== null) return failure
-    const { default: definition } = await import(url)
-    return typeof definition?.run === 'function' ? definition : 'its default export has no function run(payload, ctx)'
-  } catch (error) {
-    return `cannot be loaded: ${explainLoad(error)}`
-  }
-}
-
-async function tryInThread(url: string): Promise<string | null> {
-  const thread = new Worker(new URL('src/type-probe.js', BUILD), { workerData: { url } })
-  let timer: NodeJS.Timeout | undefined
-  try {
-    return await new Promise((resolve) => {
-      const hung = `did not finish loading within ${LOAD_LIMIT_MS / 1_000} s`
-      // Threads of all types start together and share the cores: the clock starts when this one runs.
-      thread.once('online', () => {
-        timer = setTimeout(() => resolve(hung), LOAD_LIMIT_MS)
-      })
-      thread.once('message', () => resolve(null))
-      thread.once('error', (error) => resolve(`cannot be loaded: ${explainLoad(error)}`))
-      thread.once('exit', (code) => resolve(`ended its thread while loading (exit code ${code})`))
-    })
-  } finally {
-    clearTimeout(timer)
-    await thread.terminate()
-  }
-}
-
-function explainLoad(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  const unreadable = 'code' in error && error.code === 'ERR_UNKNOWN_FILE_EXTENSION'
-  return unreadable ? `Node ${process.version} does not read this kind of file; use .js or .mjs` : error.message
-}
-
-/** Settings of a type: those that every type has, and its own. config.yaml wins over the file. */
+/** A definition is somebody's code: whatever it does when it is looked at disables its type and no other. */
 function toType(
   config: Config,
   name: string,
@@ -146,12 +97,28 @@ function toType(
   problems: Problem[],
 ): JobType {
   if (typeof definition === 'string') return disabledType(config, name, url, definition)
-  const { enabled, timeout, retry_count, backoff, ...own } = Object.hasOwn(config.jobs, name)
-    ? (config.jobs[name] ?? {})
-    : {}
+  try {
+    return configuredType(config, name, url, definition, problems)
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    return disabledType(config, name, url, `its definition cannot be used: ${why}`)
+  }
+}
+
+/** Settings of a type: those that every type has, and its own. config.yaml wins over the file. */
+function configuredType(
+  config: Config,
+  name: string,
+  url: string,
+  definition: JobDefinition,
+  problems: Problem[],
+): JobType {
+  const { common, own } = split(Object.hasOwn(config.jobs, name) ? (config.jobs[name] ?? {}) : {})
   const limits = inspect(LIMITS, definition)
   if (!limits.ok) return disabledType(config, name, url, describe(limits.findings))
-  const settings = checkAt(config, ['jobs', name], SETTINGS, { enabled, timeout, retry_count, backoff })
+  if (definition.config !== undefined && !isSchema(definition.config))
+    return disabledType(config, name, url, 'config must be a zod schema')
+  const settings = checkAt(config, ['jobs', name], SETTINGS, common)
   if (settings.ok && !settings.data.enabled) return disabledType(config, name, url, `jobs.${name}.enabled is false`)
   const unknown = unknownKeys(config, name, definition.config, own)
   if (unknown.length > 0) {
@@ -163,17 +130,38 @@ function toType(
     for (const result of [settings, keys]) if (!result.ok) problems.push(...result.problems)
     return disabledType(config, name, url, 'its settings are wrong')
   }
+  const payload = payloadSchema(definition, keys.data)
+  if (payload !== null && !isSchema(payload))
+    return disabledType(config, name, url, 'payload must be a zod schema, or a function that returns one')
   return {
     name,
     url,
-    description: definition.description ?? '',
+    description: String(definition.description ?? ''),
     disabled: null,
-    payload: payloadSchema(definition, keys.data),
+    payload,
     config: keys.data,
     timeout_ms: settings.data.timeout ?? limits.data.timeout ?? config.worker.job_timeout,
     retry_count: settings.data.retry_count ?? limits.data.retry_count ?? 3,
     backoff: { ...config.worker.backoff, ...limits.data.backoff, ...settings.data.backoff },
+    concurrency: settings.data.concurrency ?? limits.data.concurrency ?? null,
+    reserved: settings.data.reserved,
+    retention: settings.data.retention,
   }
+}
+
+/** The keys that every type has, and those of this one. */
+function split(settings: Record<string, unknown>) {
+  const entries = Object.entries(settings)
+  const isCommon = ([key]: [string, unknown]) => key in SETTINGS.shape
+  return {
+    common: Object.fromEntries(entries.filter(isCommon)),
+    own: Object.fromEntries(entries.filter((entry) => !isCommon(entry))),
+  }
+}
+
+/** A type may bring its own copy of zod. */
+function isSchema(value: unknown): value is z.ZodType {
+  return typeof value === 'object' && value !== null && 'safeParse' in value && typeof value.safeParse === 'function'
 }
 
 /** Keys that neither every type has nor this one. A schema that is no plain object judges its keys itself. */
@@ -194,10 +182,15 @@ const LIMITS = z.object({
   timeout: jobTimeout().optional(),
   retry_count: z.int().min(0).max(100).optional(),
   backoff: z.strictObject(backoffKeys()).partial().optional(),
+  concurrency: workers().optional(),
 })
-const SETTINGS = LIMITS.extend({ enabled: z.boolean().default(true) })
+const SETTINGS = LIMITS.extend({
+  enabled: z.boolean().default(true),
+  reserved: workers(0).default(0),
+  retention: z.strictObject(retentionKeys()).partial().default({}),
+})
 
-function payloadSchema({ payload }: JobDefinition, config: unknown): z.ZodType | null {
+function payloadSchema({ payload }: JobDefinition, config: unknown): unknown {
   return (typeof payload === 'function' ? payload(config) : payload) ?? null
 }
 
@@ -207,6 +200,6 @@ function describe(findings: Finding[]): string {
 
 function disabledType(config: Config, name: string, url: string, disabled: string): JobType {
   const { job_timeout, backoff } = config.worker
-  const limits = { timeout_ms: job_timeout, retry_count: 0, backoff }
+  const limits = { timeout_ms: job_timeout, retry_count: 0, backoff, concurrency: null, reserved: 0, retention: {} }
   return { name, url, description: '', disabled, payload: null, config: null, ...limits }
 }

@@ -1,7 +1,7 @@
 // The job, its states and the one function that moves it from one state to the next.
 import type { ErrorRecord } from './errors.js'
 
-const FINAL_STATUSES = ['completed', 'failed', 'cancelled'] as const
+export const FINAL_STATUSES = ['completed', 'failed', 'cancelled'] as const
 export type FinalStatus = (typeof FINAL_STATUSES)[number]
 
 export const JOB_STATUSES = ['waiting', 'scheduled', 'pending', 'processing', 'retrying', ...FINAL_STATUSES] as const
@@ -9,6 +9,14 @@ export type JobStatus = (typeof JOB_STATUSES)[number]
 
 /** A value as the text that JSON.stringify made of it: parsed where it is used, passed on as it is. */
 export type JsonText = string
+
+/** A file that a completed run left. */
+export interface Artifact {
+  name: string
+  bytes: number
+  /** A media type (RFC 6838). */
+  content_type: string
+}
 
 /** A job without its payload, which only its handler and its own page need. Times are milliseconds since 1970 (UTC). */
 export interface Job {
@@ -45,6 +53,11 @@ export interface Job {
   slot: number | null
   result: JsonText | null
   error: ErrorRecord | null
+  /** Of the run that completed it, in the order of their making; null where it left none. */
+  artifacts: readonly Artifact[] | null
+  payload_bytes: number
+  /** What payload, result and artifacts take. */
+  bytes: number
 }
 
 export interface JobWithPayload extends Job {
@@ -55,7 +68,7 @@ export interface JobWithPayload extends Job {
 export type Step =
   | { verb: 'promote' }
   | { verb: 'claim'; node: string; slot: number }
-  | { verb: 'complete'; result: JsonText | null }
+  | { verb: 'complete'; result: JsonText | null; artifacts: readonly Artifact[] }
   | { verb: 'retry'; error: ErrorRecord; delay: number }
   | { verb: 'fail'; error: ErrorRecord; interruptions?: number }
   | { verb: 'release'; detail: string }
@@ -133,6 +146,8 @@ function changes(job: Job, step: Step, now: number, rules: Rules): Partial<Job> 
         progress: 100,
         result: step.result,
         error: null,
+        artifacts: step.artifacts.length === 0 ? null : step.artifacts,
+        bytes: job.payload_bytes + bytesOf(step),
         reason_detail: 'the handler returned',
       }
     case 'retry': {
@@ -172,6 +187,7 @@ function changes(job: Job, step: Step, now: number, rules: Rules): Partial<Job> 
     case 'rerun':
       return {
         ...NOT_STARTED,
+        bytes: job.payload_bytes,
         status: 'pending',
         run_at: null,
         rank: rankOf(now, job.priority, rules),
@@ -179,6 +195,10 @@ function changes(job: Job, step: Step, now: number, rules: Rules): Partial<Job> 
         reason_detail: `run again on request, after it was ${job.status}`,
       }
   }
+}
+
+function bytesOf({ result, artifacts }: Extract<Step, { verb: 'complete' }>): number {
+  return Buffer.byteLength(result ?? '') + artifacts.reduce((sum, { bytes }) => sum + bytes, 0)
 }
 
 /** Handlers ask for delays too: any number becomes whole milliseconds that a date can hold, ten years at most. */
@@ -197,6 +217,7 @@ const NOT_STARTED = {
   slot: null,
   result: null,
   error: null,
+  artifacts: null,
 }
 
 function final(status: FinalStatus, now: number) {

@@ -28,6 +28,12 @@ function write(log: Logger, event: ServiceEvent): void {
     case 'job_log':
       log.info({ id: event.id, run: event.run, line: event.message }, 'job log')
       return
+    case 'stop_wanted':
+      log.info({ id: event.id, run: event.run }, 'run is to stop')
+      return
+    case 'pruned':
+      log.info({ jobs: event.ids.length, bytes: event.bytes }, 'jobs pruned')
+      return
     case 'late_outcome':
       log.warn({ id: event.id, run: event.run, outcome: event.outcome }, 'late outcome changed nothing')
       return

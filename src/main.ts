@@ -85,9 +85,15 @@ function stopOnSignal(service: Service): void {
 
 async function stop(service: Service): Promise<void> {
   try {
-    await service.stop()
-    log.info('stopped')
-    exit(0)
+    const running = await service.stop()
+    if (running.length === 0) {
+      log.info('stopped')
+      exit(0)
+    } else {
+      log.warn({ jobs: running }, 'stopped while jobs are inside native calls: they run again at the next start')
+      // process.exit would wait for their threads.
+      log.flush(() => process.kill(process.pid, 'SIGKILL'))
+    }
   } catch (error) {
     fail(error)
   }

@@ -1,7 +1,7 @@
 // How a run ended, as a value, and the step that follows from it.
 import { type BackoffPolicy, nextDelay } from './backoff.js'
 import type { ErrorRecord, JobErrorCode } from './errors.js'
-import type { Job, JsonText, Step } from './job.js'
+import type { Artifact, Job, JsonText, Step } from './job.js'
 
 export interface Failure {
   code: JobErrorCode
@@ -14,7 +14,7 @@ export interface Failure {
 }
 
 export type Outcome =
-  | { kind: 'completed'; result: JsonText | null }
+  | { kind: 'completed'; result: JsonText | null; artifacts: readonly Artifact[] }
   | ({ kind: 'failed' } & Failure)
   | { kind: 'cancelled' }
   | { kind: 'released'; detail: string }
@@ -23,7 +23,7 @@ export type Outcome =
 export function stepAfter(job: Job, outcome: Outcome, backoff: BackoffPolicy, random: number): Step {
   switch (outcome.kind) {
     case 'completed':
-      return { verb: 'complete', result: outcome.result }
+      return { verb: 'complete', result: outcome.result, artifacts: outcome.artifacts }
     case 'cancelled':
       return { verb: 'cancel' }
     case 'released':

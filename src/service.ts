@@ -4,11 +4,14 @@ import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
 import type { Express } from 'express'
 import { v4 } from 'uuid'
+import { createArtifactQuota } from './artifact-quota.js'
+import { createArtifactFiles } from './artifacts.js'
 import type { Config } from './config.js'
 import { ConfigError } from './config-file.js'
 import { createDispatcher } from './dispatcher.js'
 import { createDrainRate } from './drain-rate.js'
 import { createEventBus } from './events.js'
+import { createHandlerCalls } from './handler-calls.js'
 import { createApp } from './http/app.js'
 import { isLoopback } from './http/guards.js'
 import { closeServer, listen, SERVER_LIMITS } from './http/server.js'
@@ -18,14 +21,19 @@ import { type Logger, logEvents } from './log.js'
 import { createPool } from './pool/pool.js'
 import { openSqliteStore } from './store/sqlite/sqlite.js'
 import { createTracker } from './tracker.js'
+import { createArtifactJanitor } from './upkeep/artifact-janitor.js'
+import { createPruner } from './upkeep/pruner.js'
 import { createTicker } from './upkeep/ticker.js'
 
 export interface Service {
   app: Express
   /** Recovers what a crash left, then listens and runs jobs. Answers the URL. Rejects where the port is taken. */
   start(): Promise<string>
-  /** Claims and accepts nothing more, lets running jobs end within `worker.shutdown_grace`, and lets go of everything. */
-  stop(): Promise<void>
+  /**
+   * Claims and accepts nothing more, lets running jobs end within `worker.shutdown_grace`, and lets go of everything.
+   * Answers the ids of jobs that still run, inside native calls that nothing but the end of the process can end.
+   */
+  stop(): Promise<string[]>
   /** Ends a stop() under way without waiting for running jobs: they are released. */
   hurry(): void
 }
@@ -36,8 +44,8 @@ export interface Surroundings {
   now?: () => number
 }
 
-/** What a stop may take beyond both graces, before outcomes that the store refuses are given up to the next start. */
-const SETTLE_PATIENCE_MS = 5_000
+/** What a stop may take beyond both graces, before threads that do not end and outcomes that the store refuses are given up. */
+const PATIENCE_MS = 5_000
 
 /** @throws ConfigError, StoreOpenError */
 export async function createService(config: Config, { log, now = Date.now }: Surroundings): Promise<Service> {
@@ -55,7 +63,12 @@ export async function createService(config: Config, { log, now = Date.now }: Sur
   logEvents(bus, log)
   const store = openSqliteStore(config.data.database.file, rules)
   const tracker = createTracker({ store, bus, node, rules, bounds, now, newId: createIds(now), random: Math.random })
+  const files = createArtifactFiles(config.data.artifacts.dir)
+  const { max_bytes: max_job } = config.data.artifacts
+  const quota = createArtifactQuota({ store, bus, max_job, max_stored: config.data.max_bytes })
   const pool = createPool({
+    artifactFolder: files.folder,
+    serve: createHandlerCalls({ store, tracker, types, files, quota, now }),
     min_threads: worker.min_workers,
     cancel_grace: worker.cancel_grace,
     name: `jobmill-${node}`,
@@ -69,6 +82,8 @@ export async function createService(config: Config, { log, now = Date.now }: Sur
   const { max_workers, poll, queue_size } = worker
   const dispatcher = createDispatcher({ tracker, pool, types, bus, max_workers, poll })
   const ticker = createTicker({ tracker, bus, now })
+  const pruner = createPruner({ tracker, bus, retention: config.retention, types: types.values(), now })
+  const janitor = createArtifactJanitor({ files, store, bus })
 
   let state: 'starting' | 'ready' | 'draining' = 'starting'
   const unready = () => (state === 'ready' ? store.failure() : `the server is ${state}`)
@@ -78,6 +93,7 @@ export async function createService(config: Config, { log, now = Date.now }: Sur
   const app = createApp({
     bus,
     store,
+    files,
     tracker,
     types,
     drain,
@@ -92,31 +108,40 @@ export async function createService(config: Config, { log, now = Date.now }: Sur
     unready,
   })
   const server = createServer(SERVER_LIMITS, app)
-  let stopped: Promise<void> | null = null
+  let stopped: Promise<string[]> | null = null
+  const { promise: gaveUp, resolve: giveUp } = createGate()
+  let patience: NodeJS.Timeout | undefined
 
   async function start(): Promise<string> {
     await recover()
     await listen(server, http.port, host)
     ticker.start()
     dispatcher.start()
+    pruner.start()
+    janitor.start()
     state = 'ready'
     return urlOf(server.address() as AddressInfo)
   }
 
   /** Jobs that a dead process left running are pending again before the first is claimed. */
   async function recover(): Promise<void> {
-    await tracker.tick()
+    while ((await tracker.tick()).rescued > 0);
   }
 
-  async function stopAll(): Promise<void> {
+  async function stopAll(): Promise<string[]> {
     state = 'draining'
-    const patience = setTimeout(tracker.stop, worker.shutdown_grace + worker.cancel_grace + SETTLE_PATIENCE_MS)
-    await dispatcher.stop(worker.shutdown_grace)
+    patience = setTimeout(giveUp, worker.shutdown_grace + worker.cancel_grace + PATIENCE_MS)
+    await Promise.race([dispatcher.stop(worker.shutdown_grace), gaveUp])
     clearTimeout(patience)
-    await ticker.stop()
+    tracker.stop()
+    const running = dispatcher.running().map(({ id }) => id)
+    await Promise.all([ticker.stop(), pruner.stop()])
     await closeServer(server)
-    await pool.stop()
+    const threadsEnded = pool.stop()
+    if (running.length === 0) await threadsEnded
+    await janitor.stop()
     await store.close()
+    return running
   }
 
   return {
@@ -124,9 +149,19 @@ export async function createService(config: Config, { log, now = Date.now }: Sur
     start,
     stop: () => (stopped ??= stopAll()),
     hurry() {
+      clearTimeout(patience)
+      patience = setTimeout(giveUp, PATIENCE_MS)
       dispatcher.hurry()
     },
   }
+}
+
+function createGate(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = () => {}
+  const promise = new Promise<void>((open) => {
+    resolve = open
+  })
+  return { promise, resolve }
 }
 
 /** @throws ConfigError where the service would be open to more than this machine */

@@ -1,12 +1,13 @@
 // The only writer of job state: each verb goes to the store, and each write that took effect becomes one event.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { BackoffPolicy } from './backoff.js'
-import { ServiceError } from './errors.js'
+import { type ErrorRecord, ServiceError } from './errors.js'
 import type { EventBus } from './events.js'
 import type { Job, JobWithPayload, Rules, Verb } from './job.js'
 import { newJob, type Submission } from './new-job.js'
 import { type Outcome, stepAfter } from './outcome.js'
-import type { Bounds, CancelAnswer, Ending, ProgressReport, Store } from './store/store.js'
+import type { Share } from './slot-shares.js'
+import type { Bounds, CancelAnswer, Ending, ProgressReport, Pruned, PruneRequest, Store } from './store/store.js'
 
 export interface TrackerOptions {
   store: Store
@@ -22,9 +23,12 @@ export interface TrackerOptions {
 }
 
 export interface JobTracker {
-  /** Resolves when the job, received `at` that time, is on disk. Rejects with `queue_full` and what Store says of writes. */
-  submit(submission: Omit<Submission, 'id'>, at: number): Promise<JobWithPayload>
-  claim(types: readonly string[], slots: readonly number[]): Promise<JobWithPayload[]>
+  /**
+   * Resolves when the job, received `at` that time, is on disk. Rejects with `queue_full` and what Store says of writes.
+   * A job that another one submits is not bounded by `max_pending`: its handler holds a slot meanwhile.
+   */
+  submit(submission: Omit<Submission, 'id'>, at: number, by?: 'client' | 'handler'): Promise<JobWithPayload>
+  claim(shares: readonly Share[], slots: readonly number[]): Promise<JobWithPayload[]>
   /** Never rejects: progress that could not be stored is superseded by the next. */
   progress(report: Omit<ProgressReport, 'at'>): Promise<void>
   /** Resolves when the outcome is on disk, or was found to be late; an outcome is sent again until then. */
@@ -33,8 +37,11 @@ export interface JobTracker {
   cancel(id: string, detail: string): Promise<CancelAnswer | null>
   /** Rejects with `job_not_final`. Null: there is no such job. */
   rerun(id: string): Promise<Job | null>
-  /** Promotes and rescues; answers when the next job becomes due. */
-  tick(): Promise<number | null>
+  /** Deletes a final job. Rejects with `job_not_final`. Null: there is no such job. */
+  remove(id: string): Promise<Job | null>
+  prune(request: PruneRequest): Promise<Pruned>
+  /** Promotes and rescues; answers how many were rescued, and when the next job becomes due. */
+  tick(): Promise<{ rescued: number; next_due: number | null }>
   /** Gives up on outcomes that the store still refuses: their jobs are rescued at the next start. */
   stop(): void
 }
@@ -50,29 +57,33 @@ export function createTracker({ store, bus, node, rules, bounds, now, newId, ran
     for (const job of jobs) bus.publish({ kind: 'job', verb, job })
   }
 
-  async function settled(ending: Ending): Promise<Job | null> {
+  /** Sends the ending until it is stored. It is told in the turn in which the store answers, so events keep the order of writes. */
+  async function end(ending: Ending, outcome: Outcome): Promise<void> {
+    const { id, run } = ending
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
       try {
-        const [job] = await store.settle([ending])
-        return job ?? null
+        const [after = null] = await store.settle([ending])
+        if (after === null) bus.publish({ kind: 'late_outcome', id, run, outcome: outcome.kind })
+        else tell(verbOf(after), [after])
+        return
       } catch (error) {
         if (!(error instanceof ServiceError) || stopped.signal.aborted) throw error
-        bus.publish({ kind: 'store_trouble', doing: `storing the outcome of ${ending.id}`, message: error.message })
+        bus.publish({ kind: 'store_trouble', doing: `storing the outcome of ${id}`, message: error.message })
         await sleep(pause, undefined, { signal: stopped.signal })
       }
     }
   }
 
   return {
-    async submit(submission, at) {
+    async submit(submission, at, by = 'client') {
       const job = newJob({ id: newId(), ...submission }, at, rules)
-      await store.submit([job], bounds)
+      await store.submit([job], by === 'client' ? bounds : { ...bounds, max_pending: Number.POSITIVE_INFINITY })
       tell('submit', [job])
       return job
     },
 
-    async claim(types, slots) {
-      const { promoted, claimed } = await store.claim({ node, types, slots, now: now() })
+    async claim(shares, slots) {
+      const { promoted, claimed } = await store.claim({ node, shares, slots, now: now() })
       tell('promote', promoted)
       tell('claim', claimed)
       return claimed
@@ -80,19 +91,24 @@ export function createTracker({ store, bus, node, rules, bounds, now, newId, ran
 
     async progress({ id, run, progress, note }) {
       try {
-        const { lost } = await store.renew([{ id, run, progress, note, at: now() }])
+        const { lost, cancel_requested } = await store.renew([{ id, run, progress, note, at: now() }])
         if (lost.length === 0) bus.publish({ kind: 'progress', id, run, progress, note })
+        if (lost.length + cancel_requested.length > 0) bus.publish({ kind: 'stop_wanted', id, run })
       } catch (error) {
         bus.publish({ kind: 'store_trouble', doing: `storing progress of ${id}`, message: String(error) })
       }
     },
 
     async settle(job, outcome, backoff) {
-      const step = stepAfter(job, outcome, backoff, random())
       const { id, run } = job
-      const after = await settled({ id, run, step, now: now() })
-      if (after === null) bus.publish({ kind: 'late_outcome', id, run, outcome: outcome.kind })
-      else tell(verbOf(after), [after])
+      try {
+        await end({ id, run, step: stepAfter(job, outcome, backoff, random()), now: now() }, outcome)
+      } catch (error) {
+        if (stopped.signal.aborted || error instanceof ServiceError) throw error
+        // The store cannot take this outcome, now or later: the job must not stay `processing` for it.
+        const message = `its outcome (${outcome.kind}) cannot be stored: ${error instanceof Error ? error.message : error}`
+        await end({ id, run, step: { verb: 'fail', error: unstorable(job, message) }, now: now() }, outcome)
+      }
     },
 
     async cancel(id, detail) {
@@ -110,15 +126,35 @@ export function createTracker({ store, bus, node, rules, bounds, now, newId, ran
       return answer.job
     },
 
+    async remove(id) {
+      const answer = await store.remove(id)
+      if (answer === null) return null
+      const { job, removed } = answer
+      if (!removed) throw new ServiceError('job_not_final', `job ${id} is ${job.status}; cancel it first`)
+      const artifacts = job.artifacts === null ? [] : [{ id, run: job.run }]
+      bus.publish({ kind: 'pruned', ids: [id], bytes: job.bytes, artifacts })
+      return job
+    },
+
+    async prune(request) {
+      const pruned = await store.prune(request)
+      if (pruned.ids.length > 0) bus.publish({ kind: 'pruned', ...pruned })
+      return pruned
+    },
+
     async tick() {
       const { promoted, rescued, next_due } = await store.tick({ node, now: now() })
       tell('promote', promoted)
       for (const job of rescued) tell(job.status === 'pending' ? 'rescue' : verbOf(job), [job])
-      return next_due
+      return { rescued: rescued.length, next_due }
     },
 
     stop: () => stopped.abort(),
   }
+}
+
+function unstorable({ attempt }: Job, message: string): ErrorRecord {
+  return { code: 'outcome_not_storable', message, attempt }
 }
 
 /** What ended a run, read off the job after it: the store may have overruled the step that was asked for. */

@@ -68,12 +68,22 @@ describe('defaults', () => {
       backoff: { base: 1_000, factor: 2, max: 300_000, jitter: 0.1 },
     },
     jobs: {},
+    retention: {
+      completed: { max_age: 7 * 86_400_000 },
+      failed: { max_age: 30 * 86_400_000 },
+      cancelled: { max_age: 7 * 86_400_000 },
+    },
     warnings: [],
   }
 
   it('stand for everything where there is no file', () => {
     const { locate, ...config } = load(null)
-    const data = { database: { file: join(cwd, 'jobs.db') }, max_stored: 1_000_000 }
+    const data = {
+      database: { file: join(cwd, 'jobs.db') },
+      artifacts: { dir: join(cwd, 'data/artifacts'), max_bytes: 1_073_741_824 },
+      max_bytes: 10_737_418_240,
+      max_stored: 1_000_000,
+    }
     expect(config).toEqual({ ...DEFAULTS, data, dir: cwd, file: null })
     expect(locate(['worker', 'max_workers'])).toBe('config.yaml')
   })
@@ -212,9 +222,9 @@ describe('a bad file is refused', () => {
     // unknown keys
     ['worker:\n  max_wokers: 3', '2: worker.max_wokers: unknown key, did you mean "max_workers"?'],
     ['server:\n  xyzzy: 3', '2: server.xyzzy: unknown key, known here: host, port, body_limit'],
-    ['schedules: {}', '1: schedules: unknown key, known here: server, data, worker, jobs'],
+    ['schedules: {}', '1: schedules: unknown key, known here: server, data, worker, jobs, retention'],
     ['Worker: {}', '1: Worker: unknown key, did you mean "worker"?'],
-    ['constructor: 1', '1: constructor: unknown key, known here: server, data, worker, jobs'],
+    ['constructor: 1', '1: constructor: unknown key, known here: server, data, worker, jobs, retention'],
     ['\n__proto__: {}', '2: __proto__: unknown key'],
     ['jobs:\n  __proto__: {}', '2: jobs.__proto__: unknown key'],
     ['jobs:\n  email:\n    - __proto__: 1', '3: jobs.email.0.__proto__: unknown key'],
@@ -361,7 +371,7 @@ describe('variables and arguments', () => {
     ['JOBMILL_SERVER__PORT', '', ': server.port: must be a whole number from 0 to 65535, is empty'],
     ['JOBMILL_WORKER__MAX_WOKERS', '3', ': worker.max_wokers: unknown key, did you mean "max_workers"?'],
     ['JOBMILL_WROKER__POLL', '3', ': wroker: unknown key, did you mean "worker"?'],
-    ['JOBMILL_CONSTRUCTOR__X', '3', ': constructor: unknown key, known here: server, data, worker, jobs'],
+    ['JOBMILL_CONSTRUCTOR__X', '3', ': constructor: unknown key, known here: server, data, worker, jobs, retention'],
     ['JOBMILL_JOBS__EMAIL', '3', ': jobs.email: must be a mapping, is 3'],
     ['JOBMILL_WORKER__TYPES', '{a: 1}', ': worker.types: must be a list of folders, is a mapping'],
     ['JOBMILL_WORKER__TYPES__0', 'a', ': worker.types: must be a list of folders, is a mapping'],

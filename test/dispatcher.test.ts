@@ -26,6 +26,9 @@ test('a cancel that is told between the claim of a job and its start stops it al
     timeout_ms: 60_000,
     retry_count: 0,
     backoff,
+    concurrency: null,
+    reserved: 0,
+    retention: {},
   }
   const rules = { priority_aging: 3_600_000, poison_after: 3 }
   const bounds = { max_pending: 10, max_stored: 10 }
@@ -41,7 +44,7 @@ test('a cancel that is told between the claim of a job and its start stops it al
     newId: createIds(Date.now),
     random: Math.random,
   })
-  const quiet = { onProgress() {}, onLog() {}, onStrayError() {} }
+  const quiet = { onProgress() {}, onLog() {}, onStrayError() {}, artifactFolder: () => folder, serve: async () => {} }
   const pool = createPool({
     ...quiet,
     min_threads: 1,

@@ -23,7 +23,7 @@ const ERROR = { code: 'handler_error', message: 'no luck', attempt: 1 } as const
 
 const promote: Step = { verb: 'promote' }
 const claim: Step = { verb: 'claim', node: 'n', slot: 1 }
-const complete: Step = { verb: 'complete', result: '1' }
+const complete: Step = { verb: 'complete', result: '1', artifacts: [] }
 const retry: Step = { verb: 'retry', error: ERROR, delay: 1_000 }
 const fail: Step = { verb: 'fail', error: ERROR }
 const release: Step = { verb: 'release', detail: 'shutdown' }
@@ -188,7 +188,11 @@ describe('a delay', () => {
 describe('any sequence of steps', () => {
   type Move = Step | { outcome: Outcome } | { ask: 'cancel' }
   const outcome: fc.Arbitrary<Outcome> = fc.oneof(
-    fc.record({ kind: fc.constant('completed' as const), result: fc.constantFrom('1', null) }),
+    fc.record({
+      kind: fc.constant('completed' as const),
+      result: fc.constantFrom('1', null),
+      artifacts: fc.constant([]),
+    }),
     fc.record({
       kind: fc.constant('failed' as const),
       code: fc.constantFrom('handler_error' as const, 'timeout' as const),

@@ -56,7 +56,7 @@ describe('docs/lifecycle.md', () => {
     const steps: Step[] = [
       { verb: 'promote' },
       { verb: 'claim', node: 'n', slot: 1 },
-      { verb: 'complete', result: null },
+      { verb: 'complete', result: null, artifacts: [] },
       { verb: 'retry', error, delay: 5_000 },
       { verb: 'fail', error },
       { verb: 'release', detail: 'shutdown' },

@@ -22,7 +22,11 @@ const stepFor = (attempt: number, outcome: Outcome) => stepAfter(atAttempt(attem
 
 describe('the step after a run', () => {
   test('that returned is complete, with its result', () => {
-    expect(stepFor(1, { kind: 'completed', result: '{"n":1}' })).toEqual({ verb: 'complete', result: '{"n":1}' })
+    expect(stepFor(1, { kind: 'completed', result: '{"n":1}', artifacts: [] })).toEqual({
+      verb: 'complete',
+      result: '{"n":1}',
+      artifacts: [],
+    })
   })
 
   test('that was cancelled is cancel', () => {

@@ -1,5 +1,6 @@
 // The HTTP surface: guards first, then the routes, then one place that answers for everything that went wrong.
 import express, { type Express } from 'express'
+import type { DrainRate } from '../drain-rate.js'
 import { ServiceError } from '../errors.js'
 import type { EventBus } from '../events.js'
 import { browserGuards } from './guards.js'
@@ -10,6 +11,7 @@ import { type WorkerRoutes, workerRoutes } from './workers.js'
 
 export interface AppOptions extends JobRoutes, WorkerRoutes {
   bus: EventBus
+  drain: DrainRate
   /** `server.host`. */
   host: string
   /** Why no jobs are taken now, or null. */
@@ -28,6 +30,6 @@ export function createApp(options: AppOptions): Express {
   app.use((req) => {
     throw new ServiceError('not_found', `there is nothing at ${req.path.slice(0, 200)}`)
   })
-  app.use(problemWriter(options.bus))
+  app.use(problemWriter(options.bus, () => options.drain.retryAfter(options.queue_size)))
   return app
 }

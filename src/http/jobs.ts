@@ -1,24 +1,20 @@
 // The routes of jobs: submit, read, list, cancel, run again.
 import type { Express, Request } from 'express'
 import { z } from 'zod'
-import type { DrainRate } from '../drain-rate.js'
 import { ServiceError } from '../errors.js'
 import { inspect } from '../explain.js'
 import type { JobTypes } from '../job-types.js'
-import type { Store } from '../store/store.js'
+import { attemptView, jobJson, jobSummary } from '../job-view.js'
+import { invalid, readSubmission, typeOf } from '../submission.js'
 import type { JobTracker } from '../tracker.js'
+import { type ArtifactRoutes, artifactRoutes } from './artifacts.js'
 import { readBody } from './body.js'
 import { cursorAfter, readJobQuery } from './job-query.js'
-import { attemptView, jobJson, jobSummary } from './job-view.js'
 import { route, sendJson, sendJsonText } from './reply.js'
-import { invalid, readSubmission, typeOf } from './submission.js'
 
-export interface JobRoutes {
-  store: Store
+export interface JobRoutes extends ArtifactRoutes {
   tracker: JobTracker
   types: JobTypes
-  drain: DrainRate
-  queue_size: number
   body_limit: number
   now(): number
   draining(): boolean
@@ -30,14 +26,15 @@ const RESTART_S = 10
 const cancelBody = z.strictObject({ reason: z.string().min(1).max(500).optional() }).default({})
 
 export function jobRoutes(app: Express, options: JobRoutes): void {
-  const { store, tracker, types, drain, queue_size, body_limit, now, draining } = options
+  const { store, tracker, types, body_limit, now, draining } = options
+  artifactRoutes(app, options)
 
   route(app, '/jobs', {
     async post(req, res) {
       const body = await readBody(req, body_limit)
       if (draining()) throw new ServiceError('draining', 'no new jobs are taken', { retry_after: RESTART_S })
       const at = now()
-      const job = await tracker.submit(readSubmission(body, types, at), at).catch(tellWhenToReturn)
+      const job = await tracker.submit(readSubmission(body, types, at), at)
       res.setHeader('Location', `/jobs/${job.id}`)
       sendJsonText(res, 202, jobJson(job))
     },
@@ -55,6 +52,12 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
   route(app, '/jobs/:id', {
     async get(req, res) {
       sendJsonText(res, 200, jobJson(found(await store.get(idOf(req)), req)))
+    },
+
+    async delete(req, res) {
+      found(await tracker.remove(idOf(req)), req)
+      res.statusCode = 204
+      res.end()
     },
   })
 
@@ -82,16 +85,7 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
       sendJson(res, 202, jobSummary(found(await tracker.rerun(idOf(req)), req)))
     },
   })
-
-  function tellWhenToReturn(error: unknown): never {
-    if (error instanceof ServiceError && error.retry_after === undefined && RETRYABLE.has(error.code)) {
-      throw new ServiceError(error.code, error.message, { retry_after: drain.retryAfter(queue_size) })
-    }
-    throw error
-  }
 }
-
-const RETRYABLE = new Set(['queue_full', 'store_busy', 'outcome_unknown'])
 
 function idOf(req: Request): string {
   return String(req.params.id)

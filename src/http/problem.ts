@@ -1,10 +1,16 @@
 // The one writer of error answers: application/problem+json (RFC 9457).
 import type { NextFunction, Request, Response } from 'express'
-import { PROBLEMS, ServiceError } from '../errors.js'
+import { PROBLEMS, type ProblemCode, ServiceError } from '../errors.js'
 import type { EventBus } from '../events.js'
 
-/** The last handler of the app: what any other threw becomes an answer without a stack or a path. */
-export function problemWriter(bus: EventBus) {
+/** Refusals that may have passed by then say when to come back. */
+const RETRYABLE: readonly ProblemCode[] = ['queue_full', 'store_busy', 'outcome_unknown']
+
+/**
+ * The last handler of the app: what any other threw becomes an answer without a stack or a path. `retryAfter` answers
+ * the whole seconds after which a full queue should have room.
+ */
+export function problemWriter(bus: EventBus, retryAfter: () => number) {
   // Express tells error handlers by their four parameters.
   return (error: unknown, req: Request, res: Response, _next: NextFunction): void => {
     const known = asServiceError(error)
@@ -13,7 +19,7 @@ export function problemWriter(bus: EventBus) {
       bus.publish({ kind: 'request_failed', method: req.method, path: req.path, message, stack })
     }
     if (res.headersSent) res.destroy()
-    else writeProblem(req, res, known)
+    else writeProblem(req, res, known, known.retry_after ?? (RETRYABLE.includes(known.code) ? retryAfter() : null))
   }
 }
 
@@ -24,9 +30,9 @@ function asServiceError(error: unknown): ServiceError {
   return new ServiceError('internal_error', 'the server log says more')
 }
 
-function writeProblem(req: Request, res: Response, error: ServiceError): void {
+function writeProblem(req: Request, res: Response, error: ServiceError, retry_after: number | null): void {
   const { status, title } = PROBLEMS[error.code]
-  if (error.retry_after !== undefined) res.setHeader('Retry-After', error.retry_after)
+  if (retry_after !== null) res.setHeader('Retry-After', retry_after)
   const body = {
     type: `urn:jobmill:problem:${error.code}`,
     title,

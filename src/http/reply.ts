@@ -4,7 +4,7 @@ import { ServiceError } from '../errors.js'
 import type { JsonText } from '../job.js'
 
 export type Handler = (req: Request, res: Response) => Promise<void> | void
-type Method = 'get' | 'post' | 'put'
+type Method = 'get' | 'post' | 'put' | 'delete'
 
 /** Registers `path` with its methods; any other is a 405 that names them (RFC 9110 §15.5.6). */
 export function route(app: Express, path: string, handlers: Partial<Record<Method, Handler>>): void {

@@ -7,9 +7,9 @@ import { JOB_STATUSES, type JobStatus } from '../job.js'
 import type { JobType, JobTypes } from '../job-types.js'
 import { MAX_THREADS, type Pool } from '../pool/pool.js'
 import type { Store } from '../store/store.js'
+import { invalid } from '../submission.js'
 import { readBody } from './body.js'
 import { route, sendJson } from './reply.js'
-import { invalid } from './submission.js'
 
 export interface WorkerRoutes {
   store: Store

@@ -1,12 +1,15 @@
 // The main side of the threads: runs a job to its outcome, stops it when asked, and never rejects.
-import { BroadcastChannel, type Worker } from 'node:worker_threads'
+import { BroadcastChannel, type MessagePort, type Worker } from 'node:worker_threads'
 import { Piscina } from 'piscina'
 import { BUILD } from '../build.js'
 import type { StopReason } from '../define-job.js'
 import { formatDuration } from '../duration.js'
-import type { JobWithPayload } from '../job.js'
+import { PROBLEMS, ServiceError } from '../errors.js'
+import type { Job, JobWithPayload } from '../job.js'
 import type { Failure, Outcome } from '../outcome.js'
 import {
+  type Answer,
+  isCall,
   isThreadMessage,
   type Progress,
   type Report,
@@ -30,6 +33,10 @@ export interface PoolOptions {
   name: string
   dir: string
   types: ThreadData['types']
+  /** Where a run writes its artifacts. */
+  artifactFolder(run: RunKey): string
+  /** Answers a handler's call of the main thread; `signal` fires when its job is asked to stop or its run is over. */
+  serve(job: Job, method: string, args: unknown, signal: AbortSignal): Promise<unknown>
   onProgress(run: RunKey, progress: Progress): void
   onLog(run: RunKey, message: string): void
   /** An error that belongs to no run that still goes on. */
@@ -39,19 +46,23 @@ export interface PoolOptions {
 export interface Pool {
   /** `timeout` is milliseconds, counted from the start of the run in its thread. */
   run(job: JobWithPayload, timeout: number): Promise<Outcome>
-  /** Fires the signal of a running job; its thread is terminated after `cancel_grace`, or at once with `now`. False: it does not run. */
-  stopJob(id: string, reason: StopReason, now?: boolean): boolean
+  /** Fires the signal of a run; its thread is terminated after `cancel_grace`, or at once with `now`. False: it does not go on here. */
+  stopJob(run: RunKey, reason: StopReason, now?: boolean): boolean
   /** Threads alive or starting. */
   threads(): number
   stop(): Promise<void>
 }
 
 interface Run extends RunKey {
+  job: Job
   timeout: number
   kill: AbortController
   /** Known once the thread says that it began. */
   thread: Worker | null
   asked: StopReason | null
+  /** Fires when its calls of the main thread are to end. */
+  calls: AbortController
+  port: MessagePort | null
   /** As told last. */
   progress: Progress | null
   /** What was thrown outside the handler's promise. */
@@ -72,7 +83,6 @@ export function createPool(options: PoolOptions): Pool {
     workerData: data,
   })
   piscina.on('message', (message: unknown) => {
-    // Handlers share the port and may post what they like.
     if (isThreadMessage(message)) receive(message)
   })
   piscina.on('error', (error: unknown) => options.onStrayError(null, died(error)))
@@ -93,7 +103,24 @@ export function createPool(options: PoolOptions): Pool {
       case 'uncaught':
         if (current === undefined) options.onStrayError(message, message.failure)
         else fail(current, message.failure)
+        return
+      case 'calls':
+        if (current === undefined) message.port.close()
+        else listen(current, message.port)
     }
+  }
+
+  function listen(run: Run, port: MessagePort): void {
+    run.port?.close()
+    run.port = port
+    port.on('message', async (call: unknown) => {
+      if (!isCall(call)) return
+      const reply: Answer = await options.serve(run.job, call.method, call.args, run.calls.signal).then(
+        (value) => ({ call: call.call, value }),
+        (error: unknown) => ({ call: call.call, error: refusalOf(error) }),
+      )
+      port.postMessage(reply)
+    })
   }
 
   function advance(run: Run, { percent, note }: Progress): void {
@@ -117,6 +144,7 @@ export function createPool(options: PoolOptions): Pool {
   function ask(run: Run, reason: StopReason): void {
     if (run.asked !== null) return
     run.asked = reason
+    run.calls.abort()
     if (run.thread !== null) signal(run, reason)
     // Only asked here: what becomes of the job is decided when the run has ended.
     run.timers.push(setTimeout(() => run.kill.abort(), options.cancel_grace))
@@ -132,17 +160,21 @@ export function createPool(options: PoolOptions): Pool {
     const entry: Run = {
       id,
       run,
+      job,
       timeout,
       kill: new AbortController(),
       thread: null,
       asked: null,
+      calls: new AbortController(),
+      port: null,
       progress: null,
       uncaught: null,
       timers: [],
     }
     runs.set(id, entry)
     try {
-      const report = await piscina.run({ id, run, type, attempt, payload }, { signal: entry.kill.signal })
+      const folder = options.artifactFolder(entry)
+      const report = await piscina.run({ id, run, type, attempt, payload, folder }, { signal: entry.kill.signal })
       if (report.progress !== null) advance(entry, report.progress)
       return decide(entry, report.outcome)
     } catch (error) {
@@ -151,17 +183,19 @@ export function createPool(options: PoolOptions): Pool {
       return decide(entry, { kind: 'failed', ...died(error) })
     } finally {
       for (const timer of entry.timers) clearTimeout(timer)
+      entry.calls.abort()
+      entry.port?.close()
       runs.delete(id)
     }
   }
 
   return {
     run,
-    stopJob(id, reason, now = false) {
-      const run = runs.get(id)
-      if (run === undefined) return false
-      ask(run, reason)
-      if (now) run.kill.abort()
+    stopJob({ id, run }, reason, now = false) {
+      const entry = runs.get(id)
+      if (entry?.run !== run) return false
+      ask(entry, reason)
+      if (now) entry.kill.abort()
       return true
     },
     threads: () => piscina.threads.length,
@@ -183,6 +217,12 @@ function decide(run: Run, outcome: Outcome): Outcome {
     return { kind: 'released', detail: 'its node was shut down' }
   }
   return run.uncaught === null ? outcome : { kind: 'failed', ...run.uncaught }
+}
+
+/** As plain data. What was wrong with the call itself will be wrong at a further attempt too. */
+function refusalOf(error: unknown): { message: string; retryable: boolean } {
+  const message = error instanceof Error ? error.message : String(error)
+  return { message, retryable: !(error instanceof ServiceError && PROBLEMS[error.code].status < 500) }
 }
 
 function died(error: unknown): Failure {

@@ -1,4 +1,5 @@
 // The messages between the pool and its threads; both sides import this file and nothing of each other.
+import { MessagePort } from 'node:worker_threads'
 import type { StopReason } from '../define-job.js'
 import type { JsonText } from '../job.js'
 import type { Failure, Outcome } from '../outcome.js'
@@ -17,6 +18,8 @@ export interface Task extends RunKey {
   type: string
   attempt: number
   payload: JsonText
+  /** Where the artifacts of this run are written; made with the first of them. */
+  folder: string
 }
 
 export interface RunKey {
@@ -45,11 +48,46 @@ export type ThreadMessage = RunKey &
     | { kind: 'log'; message: string }
     /** Thrown outside the handler's promise: by a timer, an event, a forgotten promise. */
     | { kind: 'uncaught'; failure: Failure }
+    /** The handler's first call of the main thread: it and all further ones come through `port`. */
+    | { kind: 'calls'; port: MessagePort }
   )
+
+/** Through the port of a run: one call of the main thread, and its answer. */
+export interface Call {
+  call: number
+  method: string
+  args: unknown
+}
+export type Answer = { call: number } & ({ value: unknown } | { error: { message: string; retryable: boolean } })
 
 /** To all threads; the one that runs this run fires its signal. */
 export type StopRequest = RunKey & { reason: StopReason }
 
-export function isThreadMessage(message: unknown): message is ThreadMessage {
-  return message !== null && typeof message === 'object' && 'kind' in message && 'id' in message && 'run' in message
+/** Handlers share the port of their thread and may post what they like. */
+export function isThreadMessage(value: unknown): value is ThreadMessage {
+  const message = fieldsOf(value)
+  if (typeof message.id !== 'string' || typeof message.run !== 'number') return false
+  switch (message.kind) {
+    case 'started':
+      return typeof message.thread === 'number'
+    case 'progress':
+      return Number.isInteger(message.percent) && (message.note === null || typeof message.note === 'string')
+    case 'log':
+      return typeof message.message === 'string'
+    case 'uncaught':
+      return typeof fieldsOf(message.failure).code === 'string' && typeof fieldsOf(message.failure).message === 'string'
+    case 'calls':
+      return message.port instanceof MessagePort
+    default:
+      return false
+  }
+}
+
+export function isCall(value: unknown): value is Call {
+  const { call, method } = fieldsOf(value)
+  return typeof call === 'number' && typeof method === 'string'
+}
+
+function fieldsOf(value: unknown): Record<string, unknown> {
+  return value !== null && typeof value === 'object' ? (value as Record<string, unknown>) : {}
 }

@@ -2,13 +2,16 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { resolve } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
-import { BroadcastChannel, parentPort, threadId, workerData } from 'node:worker_threads'
+import { BroadcastChannel, parentPort, type TransferListItem, threadId, workerData } from 'node:worker_threads'
 import type { z } from 'zod'
 import type { JobContext, JobDefinition } from '../define-job.js'
-import type { JsonText } from '../job.js'
+import type { Artifact, JsonText } from '../job.js'
 import type { Failure, Outcome } from '../outcome.js'
+import { createRunArtifacts, type RunArtifacts } from './artifacts.js'
+import { createCalls } from './calls.js'
 import { failureOf, payloadFailure } from './failure.js'
 import type { Progress, Report, RunKey, StopRequest, Task, ThreadData, ThreadMessage } from './protocol.js'
+import { servedContext } from './served.js'
 
 /** At most four progress messages a second. */
 const PROGRESS_PAUSE_MS = 250
@@ -17,9 +20,11 @@ const MAX_LOG_LINES = 1_000
 const MAX_LOG_LENGTH = 4_000
 const MAX_RESULT_LENGTH = 1_048_576
 
-export default createThread(workerData, (message) => parentPort?.postMessage(message))
+export default createThread(workerData, (message, moved) => parentPort?.postMessage(message, moved))
 
-function createThread({ channel, dir, types }: ThreadData, post: (message: ThreadMessage) => void) {
+type Post = (message: ThreadMessage, moved?: TransferListItem[]) => void
+
+function createThread({ channel, dir, types }: ThreadData, post: Post) {
   const definitions = new Map<string, Promise<JobDefinition>>()
   /** Which run an error that nobody caught belongs to, however late it comes. */
   const guilty = new AsyncLocalStorage<RunKey>()
@@ -52,6 +57,8 @@ function createThread({ channel, dir, types }: ThreadData, post: (message: Threa
     const controller = new AbortController()
     current = { id, run, controller }
     post({ kind: 'started', id, run, thread: threadId })
+    const calls = createCalls(controller.signal, (port) => post({ kind: 'calls', id, run, port }, [port]))
+    const artifacts = createRunArtifacts(task.folder, (bytes) => calls.call('artifacts.reserve', { bytes }))
     const progress = createProgress((report) => post({ kind: 'progress', id, run, ...report }))
     const ctx: JobContext = {
       id,
@@ -62,15 +69,22 @@ function createThread({ channel, dir, types }: ThreadData, post: (message: Threa
       resolve: (path) => resolve(dir, path),
       progress: progress.report,
       log: createLog((message) => post({ kind: 'log', id, run, message })),
-      ...notYet(),
+      artifact: artifacts.open,
+      ...servedContext(calls),
     }
-    const outcome = await guilty.run({ id, run }, () => handle(load(type), task, ctx))
+    const outcome = await guilty.run({ id, run }, () => handle(load(type), task, ctx, artifacts))
+    calls.end()
     current = null
     return { outcome, progress: progress.end() }
   }
 }
 
-async function handle(loading: Promise<JobDefinition>, task: Task, ctx: JobContext): Promise<Outcome> {
+async function handle(
+  loading: Promise<JobDefinition>,
+  task: Task,
+  ctx: JobContext,
+  artifacts: RunArtifacts,
+): Promise<Outcome> {
   let definition: JobDefinition
   try {
     definition = await loading
@@ -80,8 +94,10 @@ async function handle(loading: Promise<JobDefinition>, task: Task, ctx: JobConte
   try {
     const payload = parsePayload(definition, JSON.parse(task.payload), ctx.config)
     if (!payload.success) return { kind: 'failed', ...payloadFailure(payload.error) }
-    return completed(await definition.run(payload.data, ctx))
+    const result = await definition.run(payload.data, ctx)
+    return completed(result, await artifacts.finish())
   } catch (error) {
+    artifacts.abandon()
     return { kind: 'failed', ...failureOf(error) }
   }
 }
@@ -92,12 +108,12 @@ function parsePayload({ payload: schema }: JobDefinition, payload: unknown, conf
   return (typeof schema === 'function' ? schema(config) : (schema as z.ZodType)).safeParse(payload)
 }
 
-function completed(result: unknown): Outcome {
+function completed(result: unknown, artifacts: Artifact[]): Outcome {
   try {
     const text: JsonText | undefined = JSON.stringify(result)
     if (text === undefined && result !== undefined) throw new TypeError(`a ${typeof result} has no JSON form`)
     if (text !== undefined && text.length > MAX_RESULT_LENGTH) return tooLarge(text.length)
-    return { kind: 'completed', result: text ?? null }
+    return { kind: 'completed', result: text ?? null, artifacts }
   } catch (error) {
     // The work is done: to do it again would not make its result any more JSON.
     const failure: Failure = { ...failureOf(error), code: 'result_not_serialisable', retryable: false }
@@ -151,17 +167,5 @@ function createLog(send: (message: string) => void) {
     lines += 1
     if (lines < MAX_LOG_LINES) send(String(message).slice(0, MAX_LOG_LENGTH))
     else if (lines === MAX_LOG_LINES) send(`no more lines are logged for this run after ${MAX_LOG_LINES}`)
-  }
-}
-
-function notYet(): Pick<JobContext, 'artifact' | 'jobs' | 'openArtifact' | 'submit'> {
-  const missing = () => {
-    throw new Error('not wired yet')
-  }
-  return {
-    artifact: missing,
-    jobs: { page: missing, count: missing, prune: missing },
-    openArtifact: missing,
-    submit: missing,
   }
 }

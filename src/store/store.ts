@@ -1,6 +1,7 @@
 // What the core asks of a database: narrow, guarded, batched writes. test/store/conformance.ts holds every driver to it.
 import type { ErrorRecord } from '../errors.js'
 import type { FinalStatus, Job, JobStatus, JobWithPayload, Step } from '../job.js'
+import type { Share } from '../slot-shares.js'
 
 /**
  * Every write is compare-and-set on (id, status, run) and durable when its promise resolves. The caller makes ids and
@@ -12,22 +13,30 @@ import type { FinalStatus, Job, JobStatus, JobWithPayload, Step } from '../job.j
 export interface Store {
   /** Stores new jobs, all or none. Rejects with `queue_full` where the bounds leave no room. */
   submit(jobs: readonly JobWithPayload[], bounds: Bounds): Promise<void>
-  /** Promotes what is due, then claims the best-ranked pending jobs of `types`, one for each of `slots` at most. */
-  claim(request: { node: string; types: readonly string[]; slots: readonly number[]; now: number }): Promise<Claimed>
-  /** Stores progress of running jobs; `lost` names those that this run no longer holds. */
-  renew(reports: readonly ProgressReport[]): Promise<{ lost: string[] }>
+  /** Promotes what is due, then claims the best-ranked pending jobs that `shares` allow, one for each of `slots` at most. */
+  claim(request: { node: string; shares: readonly Share[]; slots: readonly number[]; now: number }): Promise<Claimed>
+  /** Stores progress of running jobs, and tells which of them are not to go on. */
+  renew(reports: readonly ProgressReport[]): Promise<Renewal>
   /** Ends runs. Answers in order: the job after the step, or null where the run is over already and nothing changed. */
   settle(endings: readonly Ending[]): Promise<(Job | null)[]>
   /** Cancels a job that does not run; stores the request where it does; leaves a final one as it is. Null: no such job. */
   cancel(id: string, detail: string, now: number): Promise<CancelAnswer | null>
   /** Makes a final job pending again. `changed` is false where it is not final. Null: no such job. */
   rerun(id: string, now: number): Promise<{ job: Job; changed: boolean } | null>
+  /** Deletes a final job with its attempts. `removed` is false where it is not final. Null: no such job. */
+  remove(id: string): Promise<{ job: Job; removed: boolean } | null>
+  /** Deletes final jobs that are too many or too old, a bounded piece of them, those that ended first going first. */
+  prune(request: PruneRequest): Promise<Pruned>
   /** Upkeep that is due, a bounded piece of it: safe to call on any node at any time. */
   tick(request: { node: string; now: number }): Promise<Tick>
 
   get(id: string): Promise<JobWithPayload | null>
   /** Newest first, those before `before` (a job id) where it is given. */
   list(filter: JobFilter, limit: number, before: string | null): Promise<Job[]>
+  /** Jobs with ids above `after`, in the order of their ids: looks at a bounded piece of them, so it may find none. */
+  scan(filter: ScanFilter, after: string): Promise<{ jobs: JobWithPayload[]; next: string | null }>
+  /** Counts what `scan` would find, a larger piece at a time. */
+  tally(filter: ScanFilter, after: string): Promise<{ jobs: number; bytes: number; next: string | null }>
   /** The runs of a job, oldest first; the latest 100 are kept. */
   attempts(id: string): Promise<Attempt[]>
   /** Costs the same however many jobs there are. */
@@ -58,6 +67,13 @@ export interface ProgressReport {
   at: number
 }
 
+export interface Renewal {
+  /** Ids of those that this run no longer holds. */
+  lost: string[]
+  /** Ids of those whose cancel was asked for. */
+  cancel_requested: string[]
+}
+
 export interface Ending {
   id: string
   run: number
@@ -78,6 +94,37 @@ export interface Tick {
   next_due: number | null
 }
 
+export interface PruneRequest {
+  status: readonly FinalStatus[]
+  /** These types, or all types but these. */
+  types: { only: readonly string[] } | { except: readonly string[] }
+  /** Those that ended before are deleted; null: none for its age. */
+  finished_before: number | null
+  /** What may be kept of all these types together; what is above it is deleted. Null: no bound. */
+  max_count: number | null
+  max_bytes: number | null
+  /** At most so many in this piece. */
+  limit: number
+}
+
+export interface Pruned {
+  ids: string[]
+  bytes: number
+  /** The runs of those that had artifacts: their files are for the caller to remove. */
+  artifacts: { id: string; run: number }[]
+  /** Whether there may be more to delete now. */
+  more: boolean
+}
+
+export interface ScanFilter {
+  status?: readonly JobStatus[] | undefined
+  type?: string | undefined
+  /** Milliseconds since 1970: created at or after, created before, ended before. */
+  created_from?: number | undefined
+  created_before?: number | undefined
+  finished_before?: number | undefined
+}
+
 export interface JobFilter {
   status?: readonly JobStatus[] | undefined
   type?: string | undefined
@@ -92,12 +139,16 @@ export interface Attempt {
   finished_at: number | null
   /** The verb that ended the run; null while it goes on. */
   outcome: 'complete' | 'retry' | 'fail' | 'cancel' | 'release' | 'rescue' | null
+  /** Why it ended: one word, and a sentence. */
   reason: string | null
+  reason_detail: string | null
   error: ErrorRecord | null
 }
 
 export interface TypeCounts {
   now: Partial<Record<JobStatus, number>>
+  /** What the jobs that are there take: payloads, results and artifacts. */
+  bytes: number
   /** All that ever ended so; deleting jobs does not lower them. */
   ever: Partial<Record<FinalStatus, number>>
 }

@@ -6,7 +6,7 @@ import { every, type Loop } from './every.js'
 /** Upkeep runs when the next job is due, and at every signal that one became due sooner. */
 export function createTicker({ tracker, bus, now }: { tracker: JobTracker; bus: EventBus; now: () => number }): Loop {
   const loop = every('ticker', bus, async () => {
-    const next_due = await tracker.tick()
+    const { next_due } = await tracker.tick()
     return next_due === null ? Number.POSITIVE_INFINITY : next_due - now()
   })
   bus.subscribe((event) => {

@@ -6,7 +6,7 @@ import { openSqliteStore } from '../../src/store/sqlite/sqlite.js'
 import { freshFolder } from '../support/folder.js'
 import { openAt, openFresh, someJobs } from './open.js'
 import { canRun, startOther } from './processes/start.js'
-import { aJob, complete, expectCountsToFit, ids, NO_BOUNDS, RULES, T0 } from './suite/stage.js'
+import { aJob, complete, expectCountsToFit, ids, NO_BOUNDS, RULES, T0, wholly } from './suite/stage.js'
 
 /** Commits in the WAL: frames that end a transaction, of the present round of the log. */
 function commitsOf(file: string): number {
@@ -27,13 +27,13 @@ describe('group commit', () => {
     const { store, file } = openFresh()
     const running = someJobs(3)
     await store.submit(running, NO_BOUNDS)
-    await store.claim({ node: 'n', types: ['a'], slots: [1, 2, 3], now: T0 })
+    await store.claim({ node: 'n', shares: [wholly('a')], slots: [1, 2, 3], now: T0 })
     const before = commitsOf(file)
     await Promise.all([
       ...someJobs(50).map((job) => store.submit([job], NO_BOUNDS)),
       ...running.map(({ id }) => store.renew([{ id, run: 1, progress: 5, note: null, at: T0 }])),
       ...running.map(({ id }) => store.settle([{ id, run: 1, step: complete, now: T0 }])),
-      store.claim({ node: 'n', types: ['a'], slots: [4], now: T0 }),
+      store.claim({ node: 'n', shares: [wholly('a')], slots: [4], now: T0 }),
       store.cancel(running[0]?.id as string, 'not wanted', T0),
       store.tick({ node: 'n', now: T0 }),
     ])
@@ -96,17 +96,17 @@ describe('a full disk', () => {
     const { store, file, db } = openFresh()
     const [running, ...accepted] = [aJob({ type: 'r' }), ...Array.from({ length: 5 }, big)]
     for (const job of [running, ...accepted]) await store.submit([job], NO_BOUNDS)
-    await store.claim({ node: 'n', types: ['r'], slots: [1], now: T0 })
+    await store.claim({ node: 'n', shares: [wholly('r')], slots: [1], now: T0 })
     const roomy = db.pragma('max_page_count', { simple: true })
     db.pragma(`max_page_count = ${db.pragma('page_count', { simple: true })}`)
 
     const refused = Array.from({ length: 10 }, big)
-    const step = { verb: 'complete', result: JSON.stringify('y'.repeat(20_000)) } as const
+    const step = { verb: 'complete', result: JSON.stringify('y'.repeat(20_000)), artifacts: [] } as const
     const outcome = { id: running.id, run: 1, step, now: T0 }
     const answers = await Promise.allSettled([
       ...refused.map((job) => store.submit([job], NO_BOUNDS)),
       store.settle([outcome]),
-      store.claim({ node: 'n', types: ['a'], slots: [2], now: T0 }),
+      store.claim({ node: 'n', shares: [wholly('a')], slots: [2], now: T0 }),
     ])
     for (const answer of answers) expect(answer).toMatchObject({ reason: { code: 'storage_full' } })
     await expect(store.settle([outcome])).rejects.toMatchObject({ code: 'storage_full' })

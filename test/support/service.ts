@@ -51,9 +51,9 @@ export async function startService({ config = {}, types = [], files = {}, now }:
   const lines: Record<string, unknown>[] = []
   const log = createLogger({ write: (line) => void lines.push(JSON.parse(line)) })
   const service: Service = await createService(loadConfig({ cwd: folder, env: {} }), { log, ...(now ? { now } : {}) })
-  onTestFinished(() => {
+  onTestFinished(async () => {
     setTimeout(service.hurry, 100).unref()
-    return service.stop()
+    await service.stop()
   })
   const url = await service.start()
   const http = supertest(url)

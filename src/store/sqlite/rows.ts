@@ -24,9 +24,19 @@ const MUTABLE = [
   'slot',
   'result',
   'error',
+  'artifacts',
+  'bytes',
 ] as const satisfies (keyof Job)[]
-const FIXED = ['id', 'type', 'created_at', 'priority', 'max_attempts', 'timeout_ms'] as const satisfies (keyof Job)[]
-const COLUMNS = [...FIXED, ...MUTABLE]
+const FIXED = [
+  'id',
+  'type',
+  'created_at',
+  'priority',
+  'max_attempts',
+  'timeout_ms',
+  'payload_bytes',
+] as const satisfies (keyof Job)[]
+export const COLUMNS = [...FIXED, ...MUTABLE]
 
 /** Rows of `attempts` kept for a job that runs again and again. */
 const MAX_ATTEMPTS_KEPT = 100
@@ -49,11 +59,12 @@ export function createRows(db: Database.Database, rules: Rules) {
     'INSERT INTO attempts (id, run, attempt, node, slot, started_at) VALUES (?, ?, ?, ?, ?, ?)',
   )
   const endAttempt = db.prepare(
-    'UPDATE attempts SET finished_at = ?, outcome = ?, reason = ?, error = ? WHERE id = ? AND run = ?',
+    'UPDATE attempts SET finished_at = ?, outcome = ?, reason = ?, reason_detail = ?, error = ? WHERE id = ? AND run = ?',
   )
+  const remove = db.prepare('DELETE FROM jobs WHERE id = ?')
   const forgetAttempts = db.prepare('DELETE FROM attempts WHERE id = ? AND run <= ?')
   const selectAttempts = db.prepare<[string], Row<Attempt>>(
-    `SELECT run, attempt, node, slot, started_at, finished_at, outcome, reason, error
+    `SELECT run, attempt, node, slot, started_at, finished_at, outcome, reason, reason_detail, error
      FROM attempts WHERE id = ? ORDER BY run`,
   )
 
@@ -70,8 +81,8 @@ export function createRows(db: Database.Database, rules: Rules) {
       insert.run(...COLUMNS.map((name) => stored(job, name)), job.payload)
     },
 
-    get: (id: string): Job | null => select.all(id).map(parseError)[0] ?? null,
-    getWithPayload: (id: string): JobWithPayload | null => selectWithPayload.all(id).map(parseError)[0] ?? null,
+    get: (id: string): Job | null => select.all(id).map(parseJob)[0] ?? null,
+    getWithPayload: (id: string): JobWithPayload | null => selectWithPayload.all(id).map(parseJob)[0] ?? null,
 
     /** Takes the step and writes it, with its run's row of `attempts`; null where the job's status does not allow it. */
     apply<J extends Job>(before: J, step: Step, now: number): J | null {
@@ -85,7 +96,7 @@ export function createRows(db: Database.Database, rules: Rules) {
         const outcome = ended(after, step)
         // A job keeps the error of its last failed attempt; a run that did not fail has none.
         const error = outcome === 'retry' || outcome === 'fail' ? stored(after, 'error') : null
-        endAttempt.run(now, outcome, after.reason, error, after.id, after.run)
+        endAttempt.run(now, outcome, after.reason, after.reason_detail, error, after.id, after.run)
       }
       return after
     },
@@ -94,6 +105,11 @@ export function createRows(db: Database.Database, rules: Rules) {
 
     report: ({ id, run, progress, note, at }: ProgressReport): boolean =>
       report.run(progress, note, at, id, run).changes === 1,
+
+    /** A final job and its attempts are gone. */
+    remove(id: string): void {
+      remove.run(id)
+    },
 
     attempts: (id: string): Attempt[] => selectAttempts.all(id).map(parseError),
   }
@@ -110,8 +126,19 @@ function stored(job: Job, name: (typeof COLUMNS)[number]): string | number | nul
   return value !== null && typeof value === 'object' ? JSON.stringify(value) : value
 }
 
-/** The columns are named and typed as the fields are, except for the error, which is stored as JSON. */
-type Row<T extends { error: ErrorRecord | null }> = Omit<T, 'error'> & { error: string | null }
+/** The columns are named and typed as the fields are, except for error and artifacts, which are stored as JSON. */
+export type Row<T extends { error: ErrorRecord | null }> = {
+  [K in keyof T]: K extends 'error' | 'artifacts' ? string | null : T[K]
+}
+
+export function parseJob<J extends Job>(row: Row<J>): J {
+  const { error, artifacts } = row
+  return {
+    ...(row as J),
+    error: error === null ? null : JSON.parse(error),
+    artifacts: artifacts === null ? null : JSON.parse(artifacts),
+  }
+}
 
 function parseError<R extends { error: string | null }>(row: R): Omit<R, 'error'> & { error: ErrorRecord | null } {
   return { ...row, error: row.error === null ? null : JSON.parse(row.error) }

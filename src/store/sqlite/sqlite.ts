@@ -2,10 +2,25 @@
 import type Database from 'better-sqlite3'
 import { ServiceError } from '../../errors.js'
 import { isFinal, JOB_STATUSES, type Job, type JobStatus, type JobWithPayload, type Rules } from '../../job.js'
-import type { Bounds, CancelAnswer, Claimed, Counts, Ending, JobFilter, Store, Tick, TypeCounts } from '../store.js'
+import { pick, type Share } from '../../slot-shares.js'
+import type {
+  Bounds,
+  CancelAnswer,
+  Claimed,
+  Counts,
+  Ending,
+  JobFilter,
+  ProgressReport,
+  Renewal,
+  Store,
+  Tick,
+  TypeCounts,
+} from '../store.js'
 import { createGroupCommit } from './group-commit.js'
 import { openDatabase } from './open.js'
+import { createPruning } from './prune.js'
 import { createRows, type Rows } from './rows.js'
+import { createScans } from './scan.js'
 
 /** Jobs that one transaction promotes or rescues at the most, so that upkeep never holds up the event loop. */
 const UPKEEP_STEP = 500
@@ -23,6 +38,8 @@ export function openSqliteStore(file: string, rules: Rules, { busy_patience }: S
   const claims = createClaims(db, rows)
   const upkeep = createUpkeep(db, rows)
   const lists = createLists(db, rows)
+  const scans = createScans(db)
+  const prune = createPruning(db, rows)
   const notFinal = db.prepare<[], { pending: number; stored: number }>(
     `SELECT coalesce(sum(n) FILTER (WHERE status = 'pending'), 0) AS pending, coalesce(sum(n), 0) AS stored
      FROM counts WHERE status IN ('waiting', 'scheduled', 'pending', 'processing', 'retrying')`,
@@ -52,6 +69,12 @@ export function openSqliteStore(file: string, rules: Rules, { busy_patience }: S
     return null
   }
 
+  function renew(reports: readonly ProgressReport[]): Renewal {
+    const lost = reports.filter((report) => !rows.report(report)).map(({ id }) => id)
+    const held = reports.map(({ id }) => id).filter((id) => !lost.includes(id))
+    return { lost, cancel_requested: held.filter((id) => rows.get(id)?.cancel_requested_at !== null) }
+  }
+
   function settle({ id, run, step, now }: Ending): Job | null {
     const job = rows.get(id)
     return job === null || job.run !== run || job.status !== 'processing' ? null : rows.apply(job, step, now)
@@ -72,22 +95,33 @@ export function openSqliteStore(file: string, rules: Rules, { busy_patience }: S
     return { job: again ?? job, changed: again !== null }
   }
 
+  function remove(id: string) {
+    const job = rows.get(id)
+    if (job === null) return null
+    const removed = isFinal(job.status)
+    if (removed) rows.remove(id)
+    return { job, removed }
+  }
+
   return {
     submit: (jobs, bounds) => commits.write(() => submit(jobs, bounds)),
-    claim: ({ node, types, slots, now }) =>
+    claim: ({ node, shares, slots, now }) =>
       commits.write((): Claimed => {
         const promoted = upkeep.promote(now)
-        return { promoted, claimed: claims.claim(node, types, slots, now) }
+        return { promoted, claimed: claims.claim(node, shares, slots, now) }
       }),
-    renew: (reports) =>
-      commits.write(() => ({ lost: reports.filter((report) => !rows.report(report)).map(({ id }) => id) })),
+    renew: (reports) => commits.write(() => renew(reports)),
     settle: (endings) => commits.write(() => endings.map(settle)),
     cancel: (id, detail, now) => commits.write(() => cancel(id, detail, now)),
     rerun: (id, now) => commits.write(() => rerun(id, now)),
+    remove: (id) => commits.write(() => remove(id)),
+    prune: (request) => commits.write(() => prune(request)),
     tick: ({ node, now }) => commits.write(() => upkeep.tick(node, now)),
 
     get: async (id) => rows.getWithPayload(id),
     list: async (filter, limit, before) => lists.list(filter, limit, before),
+    scan: async (filter, after) => scans.scan(filter, after),
+    tally: async (filter, after) => scans.tally(filter, after),
     attempts: async (id) => rows.attempts(id),
     counts: async () => lists.counts(),
     failure: commits.failure,
@@ -100,22 +134,23 @@ export function openSqliteStore(file: string, rules: Rules, { busy_patience }: S
 
 interface Candidate {
   id: string
+  type: string
   rank: number
 }
 
 /** Claims merge the heads of the runnable types' indexes: a type that may not run now is never looked at. */
 function createClaims(db: Database.Database, rows: Rows) {
   const head = db.prepare<[string, number], Candidate>(
-    `SELECT id, rank FROM jobs WHERE type = ? AND status = 'pending' ORDER BY rank, id LIMIT ?`,
+    `SELECT id, type, rank FROM jobs WHERE type = ? AND status = 'pending' ORDER BY rank, id LIMIT ?`,
   )
 
-  function claim(node: string, types: readonly string[], slots: readonly number[], now: number): JobWithPayload[] {
-    const best = types
-      .flatMap((type) => head.all(type, slots.length))
+  function claim(node: string, shares: readonly Share[], slots: readonly number[], now: number): JobWithPayload[] {
+    const best = shares
+      .flatMap(({ type, limit }) => head.all(type, Math.min(limit, slots.length)))
       .sort((a, b) => a.rank - b.rank || (a.id < b.id ? -1 : 1))
-    return slots.slice(0, best.length).flatMap((slot, i) => {
-      const job = rows.getWithPayload((best[i] as Candidate).id)
-      return job === null ? [] : (rows.apply(job, { verb: 'claim', node, slot }, now) ?? [])
+    return pick(best, shares, slots.length).flatMap(({ id }, i) => {
+      const job = rows.getWithPayload(id)
+      return job === null ? [] : (rows.apply(job, { verb: 'claim', node, slot: slots[i] as number }, now) ?? [])
     })
   }
 
@@ -157,8 +192,8 @@ function createLists(db: Database.Database, rows: Rows) {
   const newestOf = db.prepare<[string, JobStatus, string, number], { id: string }>(
     'SELECT id FROM jobs WHERE type = ? AND status = ? AND id < ? ORDER BY id DESC LIMIT ?',
   )
-  const now = db.prepare<[], CountRow>('SELECT type, status, n FROM counts WHERE n > 0')
-  const ever = db.prepare<[], CountRow>('SELECT type, status, n FROM totals')
+  const now = db.prepare<[], CountRow>('SELECT type, status, n, bytes FROM counts WHERE n > 0')
+  const ever = db.prepare<[], CountRow>('SELECT type, status, n, 0 AS bytes FROM totals')
 
   /** Every id is lower than this one. */
   const ABOVE_ALL = '\u{10ffff}'
@@ -175,8 +210,11 @@ function createLists(db: Database.Database, rows: Rows) {
 
   function counts(): Counts {
     const all: Counts = {}
-    const of = (type: string): TypeCounts => (all[type] ??= { now: {}, ever: {} })
-    for (const { type, status, n } of now.all()) of(type).now[status] = n
+    const of = (type: string): TypeCounts => (all[type] ??= { now: {}, bytes: 0, ever: {} })
+    for (const { type, status, n, bytes } of now.all()) {
+      of(type).now[status] = n
+      of(type).bytes += bytes
+    }
     for (const { type, status, n } of ever.all()) if (isFinal(status)) of(type).ever[status] = n
     return all
   }
@@ -188,4 +226,5 @@ interface CountRow {
   type: string
   status: JobStatus
   n: number
+  bytes: number
 }

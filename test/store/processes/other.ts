@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { Database } from '../../../src/store/sqlite/binding.js'
 import { openSqliteStore } from '../../../src/store/sqlite/sqlite.js'
 import type { Store } from '../../../src/store/store.js'
-import { aJob, NO_BOUNDS, RULES, T0 } from '../suite/stage.js'
+import { aJob, NO_BOUNDS, RULES, T0, wholly } from '../suite/stage.js'
 
 const [mode, path = '', more] = process.argv.slice(2)
 const PAYLOAD = JSON.stringify('x'.repeat(20_000))
@@ -22,7 +22,7 @@ async function holdStore(): Promise<void> {
   const store = openSqliteStore(path, RULES)
   const jobs = [aJob(), aJob()]
   await store.submit(jobs, NO_BOUNDS)
-  await store.claim({ node: 'other', types: ['a'], slots: [1], now: T0 })
+  await store.claim({ node: 'other', shares: [wholly('a')], slots: [1], now: T0 })
   setInterval(store.failure, 1_000)
   setImmediate(() => {
     collectGarbage()

@@ -1,7 +1,7 @@
 // Claims: in rank order, only what was asked for, and each job once.
 import { expect, test } from 'vitest'
 import type { JobWithPayload } from '../../../src/job.js'
-import { aJob, anError, ids, NO_BOUNDS, RULES, type Stage, T0 } from './stage.js'
+import { aJob, anError, ids, NO_BOUNDS, RULES, type Stage, T0, wholly } from './stage.js'
 
 export function claiming(stage: () => Promise<Stage>): void {
   test('a claimed job runs on that node and slot, with its payload, one attempt and one run further', async () => {
@@ -75,7 +75,7 @@ export function claiming(stage: () => Promise<Stage>): void {
     const later = await the.add({ run_at: T0 + 50 })
     const much_later = await the.add({ run_at: T0 + 101 })
     const fresh = await the.add({}, T0 + 60)
-    const answer = await the.store.claim({ node: the.node, types: ['a'], slots: [1, 2, 3], now: T0 + 100 })
+    const answer = await the.store.claim({ node: the.node, shares: [wholly('a')], slots: [1, 2, 3], now: T0 + 100 })
     expect(ids(answer.promoted).sort()).toEqual(ids([retrying, later]).sort())
     for (const job of answer.promoted) expect(job).toMatchObject({ status: 'pending', run_at: null, reason: 'due' })
     expect(ids(answer.claimed)).toEqual(ids([later, fresh]))
@@ -93,7 +93,7 @@ export function claiming(stage: () => Promise<Stage>): void {
       Array.from({ length: 30 }, (_, i) => {
         const which = i % stores.length
         const node = which === 0 ? the.node : `node-1-${which + 1}`
-        return stores[which]?.claim({ node, types: ['a'], slots, now: T0 })
+        return stores[which]?.claim({ node, shares: [wholly('a')], slots, now: T0 })
       }),
     )
     const claimed = answers.flatMap((answer) => answer?.claimed ?? [])

@@ -76,7 +76,7 @@ export function reading(stage: () => Promise<Stage>): void {
         node: the.node,
         slot: 1,
         started_at: T0,
-        ...{ finished_at: null, outcome: null, reason: null, error: null },
+        ...{ finished_at: null, outcome: null, reason: null, reason_detail: null, error: null },
       },
     ])
     await the.end(first, { verb: 'retry', error: anError(), delay: 10 }, T0 + 10)
@@ -94,12 +94,20 @@ export function reading(stage: () => Promise<Stage>): void {
     await the.end(fifth, complete, T0 + 100)
     const row = (run: number, attempt: number, node: string, begun: number) =>
       ({ run, attempt, node, slot: run, started_at: T0 + begun, finished_at: T0 + begun + 10 }) as const
-    expect(await the.store.attempts(first.id)).toEqual([
+    expect(await the.store.attempts(first.id)).toMatchObject([
       { ...row(1, 1, dead, 0), outcome: 'retry', reason: 'handler_error', error: anError() },
       { ...row(2, 2, dead, 20), outcome: 'release', reason: 'released', error: null },
       { ...row(3, 2, dead, 40), outcome: 'rescue', reason: 'rescued', error: null },
       { ...row(4, 2, the.node, 60), outcome: 'fail', reason: 'timeout', error },
       { ...row(5, 1, the.node, 90), outcome: 'complete', reason: 'completed', error: null },
+    ])
+    const sentences = (await the.store.attempts(first.id)).map(({ reason_detail }) => reason_detail)
+    expect(sentences).toEqual([
+      expect.stringMatching(/^attempt 1 of 4 failed \(no luck\); next one at 20/),
+      'shutdown',
+      `the node that ran it (${dead}) is gone`,
+      'failed at attempt 2 of 4: no luck',
+      'the handler returned',
     ])
   })
 

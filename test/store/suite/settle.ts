@@ -9,7 +9,11 @@ const ENDS: [string, Step, Partial<Job>][] = [
     complete,
     { status: 'completed', progress: 100, result: '{"rows":3}', error: null, finished_at: T0 + 10 },
   ],
-  ['complete without a result', { verb: 'complete', result: null }, { status: 'completed', result: null }],
+  [
+    'complete without a result',
+    { verb: 'complete', result: null, artifacts: [] },
+    { status: 'completed', result: null },
+  ],
   [
     'retry',
     { verb: 'retry', error: anError(), delay: 90 },
@@ -30,6 +34,7 @@ export function settling(stage: () => Promise<Stage>): void {
     const job = await the.running()
     expect(await the.store.renew([{ id: job.id, run: 1, progress: 40, note: 'row 4 of 10', at: T0 + 3 }])).toEqual({
       lost: [],
+      cancel_requested: [],
     })
     expect(await the.store.get(job.id)).toEqual({
       ...job,
@@ -49,7 +54,10 @@ export function settling(stage: () => Promise<Stage>): void {
     const report = (id: string, run: number) => ({ id, run, progress: 77, note: 'late', at: T0 + 99 })
     const none = '00000000-0000-7000-8000-000000000000'
     const reports = [report(ended.id, 1), report(released.id, 1), report(running.id, 2), report(none, 1)]
-    expect(await the.store.renew(reports)).toEqual({ lost: [ended.id, released.id, running.id, none] })
+    expect(await the.store.renew(reports)).toEqual({
+      lost: [ended.id, released.id, running.id, none],
+      cancel_requested: [],
+    })
     expect(await the.store.list({}, 10, null)).toEqual(before)
   })
 
@@ -61,7 +69,7 @@ export function settling(stage: () => Promise<Stage>): void {
       { ...report, id: one.id, run: 9 },
       { ...report, id: two.id, run: 1 },
     ]
-    expect(await the.store.renew(reports)).toEqual({ lost: [one.id] })
+    expect(await the.store.renew(reports)).toEqual({ lost: [one.id], cancel_requested: [] })
     expect(await the.store.get(two.id)).toMatchObject({ progress: 5 })
   })
 
@@ -132,7 +140,7 @@ export function settling(stage: () => Promise<Stage>): void {
     const the = await stage()
     const { id } = await the.running()
     const settle = (result: string) =>
-      the.store.settle([{ id, run: 1, step: { verb: 'complete', result }, now: T0 + 10 }])
+      the.store.settle([{ id, run: 1, step: { verb: 'complete', result, artifacts: [] }, now: T0 + 10 }])
     const answers = (await Promise.all(['1', '2', '3', '4'].map(settle))).flat()
     const taken = answers.filter((job) => job !== null)
     expect(taken).toHaveLength(1)

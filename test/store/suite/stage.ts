@@ -4,6 +4,7 @@ import { expect, onTestFinished } from 'vitest'
 import type { ErrorRecord } from '../../../src/errors.js'
 import { isFinal, type Job, type JobWithPayload, type Rules, type Step } from '../../../src/job.js'
 import { newJob, type Submission } from '../../../src/new-job.js'
+import type { Share } from '../../../src/slot-shares.js'
 import type { Bounds, Store } from '../../../src/store/store.js'
 
 export interface Harness {
@@ -70,7 +71,7 @@ export async function createStage(createHarness: () => Promise<Harness>) {
       return job
     },
     async claim(slots: number[], { types = ['a'], at = T0 } = {}): Promise<JobWithPayload[]> {
-      return (await store.claim({ node, types, slots, now: at })).claimed
+      return (await store.claim({ node, shares: types.map(wholly), slots, now: at })).claimed
     },
     /** A job that runs, and is the only one of its type to. */
     async running(submission: Partial<Submission> = {}, at = T0): Promise<JobWithPayload> {
@@ -100,7 +101,10 @@ export function aJob(submission: Partial<Submission> = {}, at = T0): JobWithPayl
   return newJob({ ...defaults, ...submission }, at, RULES)
 }
 
-export const complete: Step = { verb: 'complete', result: '{"rows":3}' }
+/** The share of a type that may take any slot. */
+export const wholly = (type: string): Share => ({ type, limit: 1_000_000, reserved: 0 })
+
+export const complete: Step = { verb: 'complete', result: '{"rows":3}', artifacts: [] }
 
 export function anError(more: Partial<ErrorRecord> = {}): ErrorRecord {
   return { code: 'handler_error', message: 'no luck', attempt: 1, stack: 'Error: no luck\n    at run', ...more }

@@ -59,7 +59,7 @@ export function upkeeping(stage: () => Promise<Stage>): void {
     expect(rescued).toMatchObject([{ rank: job.rank, node: null, slot: null, started_at: null, reason: 'rescued' }])
     expect(await the.store.get(job.id)).toMatchObject({ ...rescued[0], progress_note: null })
     expect(await the.store.tick({ node: the.node, now: T0 + 51 })).toMatchObject({ rescued: [] })
-    expect(await the.end(job, { verb: 'complete', result: '"late"' }, T0 + 55)).toBeNull()
+    expect(await the.end(job, { verb: 'complete', result: '"late"', artifacts: [] }, T0 + 55)).toBeNull()
     const claimed = await the.claim([1, 2], { at: T0 + 60 })
     expect(claimed).toMatchObject([
       { id: job.id, attempt: 1, run: 2, interruptions: 1 },

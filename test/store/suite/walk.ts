@@ -6,7 +6,7 @@ import { aJob, anError, expectCountsToFit, NO_BOUNDS, RULES, type Stage, T0 } fr
 
 const TYPES = ['a', 'b', 'c']
 const ENDS: Step[] = [
-  { verb: 'complete', result: '1' },
+  { verb: 'complete', result: '1', artifacts: [] },
   { verb: 'retry', error: anError(), delay: 30 },
   { verb: 'fail', error: anError() },
   { verb: 'release', detail: 'shutdown' },

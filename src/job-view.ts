@@ -1,6 +1,6 @@
 // A job as the API shows it: RFC 3339 times, its payload and result as JSON, no stack.
-import { type Job, type JobWithPayload, type JsonText, timestamp } from '../job.js'
-import type { Attempt } from '../store/store.js'
+import { type Job, type JobWithPayload, type JsonText, timestamp } from './job.js'
+import type { Attempt } from './store/store.js'
 
 /** As in lists: without payload and result, which may be large. The first six fields keep names and meanings for ever. */
 export function jobSummary(job: Job) {
@@ -24,6 +24,7 @@ export function jobSummary(job: Job) {
     timeout_ms: job.timeout_ms,
     cancel_requested_at: moment(job.cancel_requested_at),
     error: job.error === null ? null : { code: job.error.code, message: job.error.message, attempt: job.error.attempt },
+    artifacts: artifactViews(job),
     worker: job.node === null ? null : { node: job.node, slot: job.slot },
   }
 }
@@ -32,6 +33,12 @@ export function jobSummary(job: Job) {
 export function jobJson(job: JobWithPayload): JsonText {
   const summary = JSON.stringify(jobSummary(job))
   return `${summary.slice(0, -1)},"payload":${job.payload},"result":${job.result}}`
+}
+
+function artifactViews({ id, artifacts }: Job) {
+  return (artifacts ?? []).map(({ name, bytes, content_type }) => {
+    return { name, bytes, content_type, url: `/jobs/${id}/artifacts/${encodeURIComponent(name)}` }
+  })
 }
 
 export function attemptView({ started_at, finished_at, ...attempt }: Attempt) {

@@ -1,10 +1,10 @@
 // Checks a submission: first the envelope, which is the same for all types, then the payload against its type's schema.
 import { z } from 'zod'
-import { duration, formatDuration } from '../duration.js'
-import { type FieldError, ServiceError } from '../errors.js'
-import { type Finding, inspect } from '../explain.js'
-import type { JobType, JobTypes } from '../job-types.js'
-import type { Submission } from '../new-job.js'
+import { duration, formatDuration } from './duration.js'
+import { type FieldError, ServiceError } from './errors.js'
+import { type Finding, inspect } from './explain.js'
+import type { JobType, JobTypes } from './job-types.js'
+import type { Submission } from './new-job.js'
 
 const LAST_TIME = Date.UTC(9999, 11, 31)
 

@@ -1,0 +1,130 @@
+// The artifacts of one run, on the thread's side: files that are written as streams, whole and on disk before they count.
+import { type FileHandle, mkdir, open } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { Writable } from 'node:stream'
+import { contentType } from 'mime-types'
+import type { ArtifactOptions } from '../define-job.js'
+import type { Artifact } from '../job.js'
+
+const MAX_ARTIFACTS = 100
+const MAX_NAME_BYTES = 255
+/** Room is asked for in steps of this, so that small writes do not each ask the main thread. */
+const ROOM_STEP = 1_048_576
+const BUFFER_BYTES = 262_144
+/** RFC 6838 names, then parameters as RFC 9110 §5.6.6 has them. */
+const MEDIA_TYPE = /^[\w!#$&^.+-]{1,127}\/[\w!#$&^.+-]{1,127}(;[\t\x20-\x7e]{1,200})?$/
+
+export interface RunArtifacts {
+  /** See `JobContext.artifact`. */
+  open(name: string, options?: ArtifactOptions): Writable
+  /** All of them, in the order of their making, once they are on disk. Rejects where one is not whole. */
+  finish(): Promise<Artifact[]>
+  /** Closes what is open: the run failed. */
+  abandon(): void
+}
+
+interface OpenArtifact extends Artifact {
+  stream: Writable
+  failure: Error | null
+}
+
+/** `ask` answers how many of the wanted bytes the quota grants. File names are numbers, in the order of their making. */
+export function createRunArtifacts(folder: string, ask: (bytes: number) => Promise<number>): RunArtifacts {
+  const made = new Map<string, OpenArtifact>()
+  let room = 0
+
+  async function take(bytes: number): Promise<void> {
+    if (room < bytes) room += await ask(Math.max(bytes - room, ROOM_STEP))
+    if (room < bytes) throw artifactError('artifact_too_large', 'the artifacts of this job need more than its quota')
+    room -= bytes
+  }
+
+  return {
+    open(name, { content_type = contentType(name) || 'application/octet-stream' } = {}) {
+      checkName(name)
+      if (!MEDIA_TYPE.test(content_type)) throw artifactError('artifact_failed', 'content_type must be a media type')
+      if (made.has(name)) throw artifactError('artifact_failed', `there is an artifact "${name}" already`)
+      if (made.size === MAX_ARTIFACTS)
+        throw artifactError('artifact_failed', `a job may make ${MAX_ARTIFACTS} artifacts`)
+      const artifact = { name, content_type, bytes: 0, failure: null } as OpenArtifact
+      artifact.stream = createFile(join(folder, String(made.size)), async (bytes) => {
+        await take(bytes)
+        artifact.bytes += bytes
+      })
+      // Told when the handler returns, or by what it awaits; alone it must not end the thread.
+      artifact.stream.on('error', (error) => {
+        artifact.failure = error
+      })
+      made.set(name, artifact)
+      return artifact.stream
+    },
+
+    async finish() {
+      if (made.size === 0) return []
+      for (const artifact of made.values()) await whole(artifact)
+      for (const level of [folder, dirname(folder), dirname(dirname(folder))]) await syncFolder(level)
+      return [...made.values()].map(({ name, bytes, content_type }) => ({ name, bytes, content_type }))
+    },
+
+    abandon() {
+      for (const { stream } of made.values()) stream.destroy()
+    },
+  }
+}
+
+/** Thrown as its own kind: `code` becomes the code of the failed run. */
+function artifactError(code: 'artifact_failed' | 'artifact_too_large', message: string): Error {
+  return Object.assign(new Error(message), { code, retryable: false })
+}
+
+function checkName(name: unknown): asserts name is string {
+  const valid =
+    typeof name === 'string' &&
+    name.isWellFormed() &&
+    Buffer.byteLength(name) <= MAX_NAME_BYTES &&
+    !/^(|\.|\.\.)$|[/\\\p{Cc}]/u.test(name)
+  if (!valid)
+    throw artifactError(
+      'artifact_failed',
+      `the name of an artifact must be a file name of up to ${MAX_NAME_BYTES} bytes`,
+    )
+}
+
+async function whole({ name, stream, failure }: OpenArtifact): Promise<void> {
+  if (failure !== null) throw failure
+  if (!stream.writableEnded)
+    throw artifactError('artifact_failed', `the artifact "${name}" was not ended before the handler returned`)
+  if (stream.closed) return
+  await new Promise((resolve, reject) => stream.once('close', resolve).once('error', reject))
+}
+
+function createFile(path: string, take: (bytes: number) => Promise<void>): Writable {
+  let file: FileHandle | undefined
+  const write = async (data: Buffer) => {
+    await take(data.length)
+    await file?.appendFile(data)
+  }
+  const step = (work: Promise<unknown>, done: (error?: Error) => void) => void work.then(() => done(), done)
+  return new Writable({
+    highWaterMark: BUFFER_BYTES,
+    construct: (done) =>
+      step(
+        create(path).then((handle) => (file = handle)),
+        done,
+      ),
+    write: (chunk: Buffer, _encoding, done) => step(write(chunk), done),
+    writev: (chunks, done) => step(write(Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer))), done),
+    final: (done) => step(file?.sync() ?? Promise.resolve(), done),
+    destroy: (error, done) => void (file?.close() ?? Promise.resolve()).then(() => done(error), done),
+  })
+}
+
+async function create(path: string): Promise<FileHandle> {
+  await mkdir(dirname(path), { recursive: true })
+  return open(path, 'wx')
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r')
+  await folder.sync().finally(() => folder.close())
+}

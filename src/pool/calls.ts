@@ -1,0 +1,60 @@
+// A handler's calls of the main thread: each goes out over the port of its run, and is answered there.
+import { MessageChannel, type MessagePort } from 'node:worker_threads'
+import type { Answer, Call } from './protocol.js'
+
+export interface Calls {
+  /** What the main thread answers to `method`; rejects with its error, or when the job is asked to stop. */
+  call<T>(method: string, args: unknown): Promise<T>
+  /** The run is over: nothing is answered any more. */
+  end(): void
+}
+
+interface Waiting {
+  resolve: (value: never) => void
+  reject: (reason: unknown) => void
+}
+
+/** `open` takes the other end of the port to the main thread; it is made with the first call. */
+export function createCalls(signal: AbortSignal, open: (port: MessagePort) => void): Calls {
+  const waiting = new Map<number, Waiting>()
+  let port: MessagePort | null = null
+  let count = 0
+
+  signal.addEventListener('abort', rejectAll, { once: true })
+
+  function connect(): MessagePort {
+    const channel = new MessageChannel()
+    channel.port1.on('message', (answer: Answer) => {
+      const { resolve, reject } = waiting.get(answer.call) ?? {}
+      waiting.delete(answer.call)
+      if ('error' in answer) reject?.(Object.assign(new Error(answer.error.message), answer.error))
+      else resolve?.(answer.value as never)
+    })
+    open(channel.port2)
+    return channel.port1
+  }
+
+  function rejectAll(): void {
+    for (const { reject } of waiting.values()) reject(stopped())
+    waiting.clear()
+  }
+
+  function stopped(): Error {
+    return new Error(`the job was asked to stop (${signal.reason})`)
+  }
+
+  return {
+    call(method, args) {
+      if (signal.aborted) return Promise.reject(stopped())
+      port ??= connect()
+      count += 1
+      const request: Call = { call: count, method, args }
+      port.postMessage(request)
+      return new Promise((resolve, reject) => waiting.set(request.call, { resolve, reject }))
+    },
+    end() {
+      port?.close()
+      waiting.clear()
+    },
+  }
+}
