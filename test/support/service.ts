@@ -30,6 +30,7 @@ export interface JobBody {
   interruptions: number
   payload: unknown
   result: unknown
+  artifacts: { name: string; bytes: number; content_type: string; url: string }[]
   error: { code: string; message: string; attempt: number } | null
   worker: { node: string; slot: number } | null
   started_at: string | null

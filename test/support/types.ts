@@ -53,6 +53,46 @@ const TYPES = {
   'types/returns_bigint.mjs': `export default { retry_count: 3, run: () => ({ n: 10n }) }`,
   'types/returns_circle.mjs': `export default { retry_count: 3, run() { const a = {}; a.a = a; return a } }`,
   'types/returns_much.mjs': `export default { retry_count: 3, run: () => 'x'.repeat(3_000_000) }`,
+  // Makes artifacts: { files: { name: text }, repeat?, then? } with `then` saying how the run goes on.
+  'types/makes.mjs': `import { once } from 'node:events'
+  import { pipeline } from 'node:stream/promises'
+  export default { timeout: '20s', retry_count: 0, async run({ files, repeat = 1, content_type, then }, ctx) {
+    for (const [name, text] of Object.entries(files)) {
+      const options = content_type === undefined ? {} : { content_type }
+      await pipeline(function* () { for (let i = 0; i < repeat; i += 1) yield text }, ctx.artifact(name, options))
+    }
+    if (then === 'throw') throw new Error('after the files')
+    if (then === 'exit') process.exit(1)
+    if (then === 'leave_open') ctx.artifact('open.txt').write('half')
+    if (then === 'not_awaited') ctx.artifact('late.txt').end('x'.repeat(100_000))
+    if (then === 'wait') await new Promise((_, reject) => ctx.signal.addEventListener('abort', () => reject(new Error('stopped'))))
+    return { made: Object.keys(files) }
+  } }`,
+  // Calls the main thread: { method, args } as the handler would write it; answers what it got.
+  'types/calls.mjs': `import { text } from 'node:stream/consumers'
+  export default { timeout: '20s', retry_count: 0, async run({ method, args = [] }, ctx) {
+    const answer = (value) => JSON.parse(JSON.stringify(value))
+    if (method === 'page_all') {
+      const found = []
+      let cursor = null
+      do { const page = await ctx.jobs.page(args[0] ?? {}, cursor); found.push(...page.jobs.map(({ payload, result, ...job }) => ({ ...job, sizes: [JSON.stringify(payload).length, JSON.stringify(result).length] }))); cursor = page.next_cursor } while (cursor !== null)
+      return answer(found)
+    }
+    if (method === 'prune_all') {
+      const sum = { jobs: 0, bytes: 0, steps: 0 }
+      let cursor = null
+      do { const step = await ctx.jobs.prune(args[0], cursor); sum.jobs += step.jobs; sum.bytes += step.bytes; sum.steps += 1; cursor = step.next_cursor } while (cursor !== null)
+      return sum
+    }
+    if (method === 'read_artifact') {
+      const { stream, ...rest } = await ctx.openArtifact(...args)
+      return { ...rest, text: await text(stream) }
+    }
+    if (method === 'count_for_ever') for (;;) await ctx.jobs.count({})
+    if (method === 'submit_many') return answer(await Promise.all(Array.from({ length: args[0] }, () => ctx.submit(args[1]))))
+    const [object, name = object] = method.split('.')
+    return answer(await (object === name ? ctx[name](...args) : ctx[object][name](...args)))
+  } }`,
   'types/returns_nothing.mjs': `export default { retry_count: 0, run() {} }`,
   'types/floods.mjs': `export default { retry_count: 0, timeout: '20s', async run(_, ctx) {
     for (let i = 0; i < 200_000; i += 1) { void ctx.progress(i / 2000, 'step ' + i); ctx.log('line ' + i) }
