@@ -5,8 +5,12 @@ import type { Job } from './job.js'
 
 export type { Logger } from 'pino'
 
-/** Lines go to `destination`, by default to standard output without holding up the event loop. */
-export function createLogger(destination: DestinationStream = pino.destination({ fd: 1, sync: false })): Logger {
+/** Standard output, written without holding up the event loop; `flushSync()` writes what is left before the process ends. */
+export function standardOutput() {
+  return pino.destination({ fd: 1, sync: false })
+}
+
+export function createLogger(destination: DestinationStream): Logger {
   return pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination)
 }
 

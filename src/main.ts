@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util'
 import { loadConfig } from './config.js'
 import { ConfigError } from './config-file.js'
 import { loadJobTypes } from './job-types.js'
-import { createLogger } from './log.js'
+import { createLogger, standardOutput } from './log.js'
 import { createService, refuseOpenDoor, type Service } from './service.js'
 import { StoreOpenError } from './store/sqlite/open.js'
 
@@ -38,7 +38,8 @@ async function main(): Promise<void> {
   stopOnSignal(service)
 }
 
-const log = createLogger()
+const output = standardOutput()
+const log = createLogger(output)
 
 class UsageError extends Error {}
 
@@ -91,8 +92,9 @@ async function stop(service: Service): Promise<void> {
       exit(0)
     } else {
       log.warn({ jobs: running }, 'stopped while jobs are inside native calls: they run again at the next start')
+      output.flushSync()
       // process.exit would wait for their threads.
-      log.flush(() => process.kill(process.pid, 'SIGKILL'))
+      process.kill(process.pid, 'SIGKILL')
     }
   } catch (error) {
     fail(error)
@@ -112,7 +114,8 @@ function fail(error: unknown): void {
 
 /** Log lines are written behind the event loop's back: the last ones go out first. */
 function exit(code: number): void {
-  log.flush(() => process.exit(code))
+  output.flushSync()
+  process.exit(code)
 }
 
 function print(text: string): void {

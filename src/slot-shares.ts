@@ -29,7 +29,7 @@ export function sharesOf(
 ): Share[] {
   let reservable = slots - 1
   const shares = types.map(({ name, concurrency, reserved }) => {
-    const kept = Math.max(0, Math.min(reserved, reservable))
+    const kept = Math.max(0, Math.min(reserved, concurrency ?? slots, reservable))
     reservable -= kept
     const runs = running.get(name) ?? 0
     return { type: name, room: (concurrency ?? slots) - runs, reserved: Math.max(0, kept - runs) }

@@ -59,7 +59,7 @@ describe('an artifact', () => {
   ])('may be called %s, and is downloaded under that name', async (name, disposition) => {
     const { submit, ends, http } = await start()
     const job = await ends((await submit({ type: 'makes', payload: { files: { [name]: 'text' } } })).id)
-    const [{ url }] = job.artifacts as [{ url: string }]
+    const url = String(job.artifacts[0]?.url)
     const { headers, text, body } = await http.get(url).expect(200)
     expect(headers['content-disposition']).toBe(disposition)
     expect(text ?? String(body)).toBe('text')

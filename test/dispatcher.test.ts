@@ -3,70 +3,63 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
 import { createDispatcher } from '../src/dispatcher.js'
-import { createEventBus } from '../src/events.js'
+import { createEventBus, type ServiceEvent } from '../src/events.js'
 import { createIds } from '../src/ids.js'
 import { createPool } from '../src/pool/pool.js'
-import { openSqliteStore } from '../src/store/sqlite/sqlite.js'
 import { createTracker } from '../src/tracker.js'
+import { openAt } from './store/open.js'
+import { RULES } from './store/suite/stage.js'
 import { freshFolder } from './support/folder.js'
 import { typeFiles } from './support/types.js'
 import { until } from './support/until.js'
 
-test('a cancel that is told between the claim of a job and its start stops it all the same', async () => {
-  const folder = freshFolder(typeFiles(['polite']))
-  const url = pathToFileURL(join(folder, 'types/polite.mjs')).href
-  const backoff = { base: 1_000, factor: 2, max: 1_000, jitter: 0 }
-  const polite = {
-    name: 'polite',
-    description: '',
-    disabled: null,
-    url,
-    payload: null,
-    config: {},
-    timeout_ms: 60_000,
-    retry_count: 0,
-    backoff,
-    concurrency: null,
-    reserved: 0,
-    retention: {},
-  }
-  const rules = { priority_aging: 3_600_000, poison_after: 3 }
-  const bounds = { max_pending: 10, max_stored: 10 }
+const BACKOFF = { base: 1_000, factor: 2, max: 1_000, jitter: 0 }
+
+/** A dispatcher with all that it drives, on a store of its own. */
+function startDispatcher(type: 'polite' | 'hash') {
+  const folder = freshFolder(typeFiles([type]))
+  const url = pathToFileURL(join(folder, `types/${type}.mjs`)).href
+  const limits = { timeout_ms: 60_000, retry_count: 0, backoff: BACKOFF, concurrency: null, reserved: 0, retention: {} }
+  const jobType = { name: type, description: '', disabled: null, url, payload: null, config: {}, ...limits }
   const bus = createEventBus()
-  const store = openSqliteStore(join(folder, 'jobs.db'), rules)
-  const tracker = createTracker({
-    store,
-    bus,
-    node: 'test',
-    rules,
-    bounds,
-    now: Date.now,
-    newId: createIds(Date.now),
-    random: Math.random,
-  })
-  const quiet = { onProgress() {}, onLog() {}, onStrayError() {}, artifactFolder: () => folder, serve: async () => {} }
+  const events: ServiceEvent[] = []
+  bus.subscribe((event) => void events.push(event))
+  const { store, db } = openAt(join(folder, 'jobs.db'))
+  const ids = { now: Date.now, newId: createIds(Date.now), random: Math.random }
+  const bounds = { max_pending: 10, max_stored: 10 }
+  const tracker = createTracker({ store, bus, node: 'test', rules: RULES, bounds, ...ids })
   const pool = createPool({
-    ...quiet,
+    onProgress: ({ id, run }, { percent, note }) => void tracker.progress({ id, run, progress: percent, note }),
+    onLog() {},
+    onStrayError() {},
+    artifactFolder: () => folder,
+    serve: async () => {},
     min_threads: 1,
     cancel_grace: 60_000,
     name: folder,
     dir: folder,
-    types: { polite: { url, config: {} } },
+    types: { [type]: { url, config: {} } },
   })
-  const dispatcher = createDispatcher({
-    tracker,
-    pool,
-    types: new Map([['polite', polite]]),
-    bus,
-    max_workers: 1,
-    poll: 1_000,
-  })
+  const types = new Map([[type, jobType]])
+  const dispatcher = createDispatcher({ tracker, pool, types, bus, max_workers: 1, poll: 1_000 })
   onTestFinished(async () => {
     await dispatcher.stop(0)
     await pool.stop()
-    await store.close()
   })
+  const fixed = { type, priority: 3, run_at: null, max_attempts: 1, timeout_ms: 60_000 }
+  return {
+    ...{ bus, events, store, db, tracker, pool, dispatcher },
+    submit: (payload: object) => tracker.submit({ ...fixed, payload: JSON.stringify(payload) }, Date.now()),
+    reaches: (id: string, status: string) =>
+      until(`${id} is ${status}`, async () => {
+        const job = await store.get(id)
+        return job?.status === status && job
+      }),
+  }
+}
 
+test('a cancel that is told between the claim of a job and its start stops it all the same', async () => {
+  const { bus, dispatcher, submit, reaches } = startDispatcher('polite')
   let told = 0
   bus.subscribe((event) => {
     if (event.kind !== 'job' || event.verb !== 'claim') return
@@ -74,13 +67,48 @@ test('a cancel that is told between the claim of a job and its start stops it al
     bus.publish({ kind: 'cancel_requested', job: event.job })
   })
   dispatcher.start()
-  const { id } = await tracker.submit(
-    { type: 'polite', payload: '{}', priority: 3, run_at: null, max_attempts: 1, timeout_ms: 60_000 },
-    Date.now(),
-  )
-  const job = await until('it ends', async () => {
-    const job = await store.get(id)
-    return job?.status === 'cancelled' && job
-  })
+  const { id } = await submit({})
+  const job = await reaches(id, 'cancelled')
   expect([told, job.run]).toEqual([1, 1])
+})
+
+test('a job that is claimed while the service stops at once is released at once', async () => {
+  const { bus, dispatcher, submit, reaches } = startDispatcher('polite')
+  const stopped: Promise<void>[] = []
+  bus.subscribe((event) => {
+    if (event.kind !== 'job' || event.verb !== 'claim') return
+    stopped.push(dispatcher.stop(600_000))
+    dispatcher.hurry()
+  })
+  dispatcher.start()
+  const { id } = await submit({})
+  expect(await reaches(id, 'pending')).toMatchObject({ attempt: 0 })
+  await until('it is claimed', () => stopped.length > 0)
+  await stopped[0]
+  expect(await reaches(id, 'pending')).toMatchObject({ reason: 'released', attempt: 0, run: 1 })
+})
+
+test('a run that no longer holds its job is stopped when it reports progress, and its outcome changes nothing', async () => {
+  const { dispatcher, submit, store, events, reaches } = startDispatcher('hash')
+  dispatcher.start()
+  const { id } = await submit({ rounds: 100_000 })
+  const { run } = await reaches(id, 'processing')
+  const step = { verb: 'fail', error: { code: 'poison', message: 'taken over', attempt: 1 } } as const
+  await store.settle([{ id, run, step, now: Date.now() }])
+  await until('its outcome comes', () => events.some(({ kind }) => kind === 'late_outcome'))
+  expect(events).toContainEqual({ kind: 'stop_wanted', id, run })
+  expect(await store.get(id)).toMatchObject({ status: 'failed', error: { code: 'poison' } })
+})
+
+test('an outcome that the store can never take fails its job instead of leaving it running for ever', async () => {
+  const { dispatcher, submit, db, reaches } = startDispatcher('polite')
+  db.exec(`CREATE TRIGGER refused BEFORE UPDATE ON jobs WHEN NEW.status = 'completed'
+    BEGIN SELECT RAISE(ABORT, 'not this one'); END`)
+  dispatcher.start()
+  const { id } = await submit({})
+  await reaches(id, 'processing')
+  await dispatcher.stop(0)
+  expect(await reaches(id, 'failed')).toMatchObject({
+    error: { code: 'outcome_not_storable', message: expect.stringContaining('not this one') },
+  })
 })

@@ -139,6 +139,17 @@ describe('the queue', () => {
   })
 })
 
+describe('the events of a job', () => {
+  test('come in the order of its transitions, also when a retry is due at once', async () => {
+    const { submit, ends, lines } = await startService({ types: ['again'] })
+    const { id } = await submit({ type: 'again' })
+    expect(await ends(id)).toMatchObject({ status: 'completed', attempt: 3 })
+    const once = ['job claim', 'job retry', 'job promote']
+    const told = lines.filter((line) => line.id === id).map(({ msg }) => msg)
+    expect(told).toEqual(['job submit', ...once, ...once, 'job claim', 'job complete'])
+  })
+})
+
 describe('the log', () => {
   test('has a line for each event of a job and never its payload or result', async () => {
     const { submit, ends, lines } = await startService()

@@ -68,6 +68,20 @@ describe('SIGTERM', () => {
       expect(await second.reaches(id, 'processing')).toMatchObject({ attempt: 1, interruptions: 0 })
   })
 
+  test('ends by SIGKILL where a job is inside a native call, and that job runs again at the next start', async () => {
+    const folder = freshFolder({
+      ...typeFiles(['native']),
+      'config.yaml': { worker: { types: ['types'], shutdown_grace: '100ms', cancel_grace: '100ms' } },
+    })
+    const first = await startProcess(folder)
+    const { id } = await first.submit({ type: 'native' })
+    await first.reaches(id, 'processing')
+    expect(await first.kill('SIGTERM')).toEqual({ code: null, signal: 'SIGKILL' })
+    expect(first.lines().at(-1)).toMatchObject({ jobs: [id], msg: expect.stringContaining('native calls') })
+    const second = await startProcess(folder)
+    expect(await second.reaches(id, 'processing')).toMatchObject({ attempt: 1, interruptions: 1 })
+  })
+
   test('is not held up by connections that are kept alive', async () => {
     const first = await startProcess(folderWith({}))
     await first.call('GET', '/livez')

@@ -3,6 +3,7 @@ import { describe } from 'vitest'
 import { cancelling } from './suite/cancel.js'
 import { claiming } from './suite/claim.js'
 import { counting } from './suite/counts.js'
+import { pruning } from './suite/prune.js'
 import { reading } from './suite/read.js'
 import { settling } from './suite/settle.js'
 import { createStage, type Harness } from './suite/stage.js'
@@ -21,6 +22,7 @@ export function storeConformance(name: string, createHarness: () => Promise<Harn
     describe('renew and settle', () => settling(stage))
     describe('cancel and rerun', () => cancelling(stage))
     describe('tick', () => upkeeping(stage))
+    describe('prune, remove, artifacts and scan', () => pruning(stage))
     describe('get, list and attempts', () => reading(stage))
     describe('counts and close', () => counting(stage))
     describe('any sequence of calls', () => walking(stage))

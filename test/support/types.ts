@@ -47,7 +47,18 @@ const TYPES = {
   'types/throws_null.mjs': `export default { retry_count: 0, run() { throw null } }`,
   'types/throws_trap.mjs': `export default { retry_count: 0, run() { throw new Proxy({}, { get() { throw new Error('trap') }, getPrototypeOf() { throw new Error('trap') } }) } }`,
   'types/posts.mjs': `import { parentPort } from 'node:worker_threads'
-  export default { retry_count: 0, run() { for (const junk of [null, 5, 'x', {}, { kind: 'started' }, { kind: 'none', id: 'a', run: 1 }]) parentPort.postMessage(junk); throw new Error('posted') } }`,
+  export default { retry_count: 0, async run(_, ctx) {
+    const { id, run } = ctx
+    for (const junk of [null, 5, 'x', {}, { kind: 'started' }, { kind: 'none', id: 'a', run: 1 }, { kind: 'uncaught', id: 'a', run: 1 },
+      { kind: 'uncaught', id, run }, { kind: 'uncaught', id, run, failure: null }, { kind: 'progress', id, run, percent: 'half' },
+      { kind: 'progress', id, run, percent: 1.5, note: null }, { kind: 'log', id, run }, { kind: 'calls', id, run, port: {} },
+      { kind: 'started', id, run, thread: {} }]) parentPort.postMessage(junk)
+    await ctx.progress(1); throw new Error('posted') } }`,
+  'types/again.mjs': `export default { retry_count: 2,
+    run(_, ctx) { if (ctx.attempt < 3) throw Object.assign(new Error('again'), { retry_after_ms: 0 }); return ctx.attempt } }`,
+  // Inside a native call, which not even terminate() ends.
+  'types/native.mjs': `import { execSync } from 'node:child_process'
+  export default { timeout: '60s', retry_count: 0, run() { execSync('sleep 20') } }`,
   'types/exits.mjs': `export default { retry_count: 0, run() { process.exit(3) } }`,
   'types/returns_function.mjs': `export default { retry_count: 3, run: () => () => {} }`,
   'types/returns_bigint.mjs': `export default { retry_count: 3, run: () => ({ n: 10n }) }`,
@@ -117,6 +128,11 @@ export const BROKEN_TYPES: Record<string, string> = {
   'types/broken_late.mjs': `setTimeout(() => { throw new Error('soon after') }, 0); export default { run() {} }`,
   'types/broken name.mjs': 'export default { run() {} }',
   'types/broken_shape.mjs': `export default { handler() {} }`,
+  'types/broken_payload.mjs': `export default { payload: { name: 'string' }, run() {} }`,
+  'types/broken_payload_function.mjs': `export default { payload: () => { throw new Error('no schema today') }, run() {} }`,
+  'types/broken_config.mjs': `export default { config: { x: 1 }, run() {} }`,
+  'types/broken_getter.mjs': `export default { get timeout() { throw new Error('no timeout today') }, run() {} }`,
+  'types/broken_concurrency.mjs': `export default { concurrency: 0, run() {} }`,
   'types/broken_limits.mjs': `export default { timeout: 'soon', run() {} }`,
   'types/broken_import.mjs': `import 'a-package-that-is-not-there'; export default { run() {} }`,
   'types/email.mjs': `export default { run() {} }`,

@@ -1,6 +1,6 @@
 // Claims: in rank order, only what was asked for, and each job once.
 import { expect, test } from 'vitest'
-import type { JobWithPayload } from '../../../src/job.js'
+import type { Job, JobWithPayload } from '../../../src/job.js'
 import { aJob, anError, ids, NO_BOUNDS, RULES, type Stage, T0, wholly } from './stage.js'
 
 export function claiming(stage: () => Promise<Stage>): void {
@@ -109,5 +109,26 @@ export function claiming(stage: () => Promise<Stage>): void {
     const [second] = await the.claim([2], { at: T0 + 15 })
     expect(second).toMatchObject({ id: first.id, attempt: 2, run: 2, progress: 0, progress_note: null, slot: 2 })
     expect(second).toMatchObject({ started_at: T0 + 15, run_at: null, error: { message: 'no luck' } })
+  })
+
+  test('a share bounds how many jobs of its type are claimed', async () => {
+    const the = await stage()
+    const jobs = [await the.add(), await the.add(), await the.add(), await the.add({ type: 'b' })]
+    const shares = [{ type: 'a', limit: 2, reserved: 0 }, wholly('b')]
+    const { claimed } = await the.store.claim({ node: the.node, shares, slots: [1, 2, 3, 4], now: T0 })
+    expect(ids(claimed)).toEqual(ids([jobs[0], jobs[1], jobs[3]] as Job[]))
+    expect(claimed.map(({ slot }) => slot)).toEqual([1, 2, 3])
+  })
+
+  test('reserved slots are left to their type, also when others come first', async () => {
+    const the = await stage()
+    for (let i = 0; i < 4; i += 1) await the.add({ type: 'long', priority: 1 })
+    const shares = [{ type: 'mail', limit: 4, reserved: 2 }, wholly('long')]
+    const slots = [1, 2, 3, 4]
+    const before = await the.store.claim({ node: the.node, shares, slots, now: T0 })
+    expect(before.claimed.map(({ type }) => type)).toEqual(['long', 'long'])
+    const mails = [await the.add({ type: 'mail' }), await the.add({ type: 'mail' }), await the.add({ type: 'mail' })]
+    const after = await the.store.claim({ node: the.node, shares, slots: [3, 4], now: T0 })
+    expect(ids(after.claimed)).toEqual(ids(mails.slice(0, 2)))
   })
 }

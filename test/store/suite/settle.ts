@@ -171,4 +171,12 @@ export function settling(stage: () => Promise<Stage>): void {
       await expectStored(the.store, after)
     }
   })
+
+  test('renew names running jobs whose cancel was asked for', async () => {
+    const the = await stage()
+    const [kept, asked] = [await the.running(), await the.running()]
+    await the.store.cancel(asked.id, 'no', T0 + 5)
+    const reports = [kept, asked].map(({ id }) => ({ id, run: 1, progress: 40, note: null, at: T0 + 10 }))
+    expect(await the.store.renew(reports)).toEqual({ lost: [], cancel_requested: [asked.id] })
+  })
 }
