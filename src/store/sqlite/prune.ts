@@ -29,7 +29,8 @@ export function createPruning(db: Database.Database, rows: Rows) {
   )
   const oldest = db.prepare<[string, FinalStatus, number], Candidate>(
     `SELECT id, finished_at, bytes, run, artifacts IS NOT NULL AS has_artifacts
-     FROM jobs WHERE type = ? AND status = ? ORDER BY finished_at, id LIMIT ?`,
+     FROM jobs WHERE type = ? AND status = ? AND finished_at IS NOT NULL
+     ORDER BY finished_at, id LIMIT ?`,
   )
 
   return function prune({ status, types, finished_before, max_count, max_bytes, limit }: PruneRequest): Pruned {

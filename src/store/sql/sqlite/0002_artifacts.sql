@@ -10,8 +10,8 @@ UPDATE jobs SET payload_bytes = length(CAST(payload AS BLOB)),
 UPDATE counts SET bytes = coalesce(
   (SELECT sum(bytes) FROM jobs WHERE jobs.status = counts.status AND jobs.type = counts.type), 0);
 
--- Those that ended first go first.
-CREATE INDEX jobs_final ON jobs (type, status, finished_at, id) WHERE status IN ('completed', 'failed', 'cancelled');
+-- Those that ended first go first. Only final jobs have ended; a condition on `status` would not let a bound one use it.
+CREATE INDEX jobs_final ON jobs (type, status, finished_at, id) WHERE finished_at IS NOT NULL;
 
 DROP TRIGGER jobs_inserted;
 DROP TRIGGER jobs_moved;
