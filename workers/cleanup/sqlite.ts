@@ -1,0 +1,164 @@
+// Old rows of a table in a SQLite file, which has to be there and may be in use by others.
+import { createRequire } from 'node:module'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type BetterSqlite3 from 'better-sqlite3'
+import { NonRetryableError, sqlitePackage } from '../../src/define-job.js'
+import { BATCH_ROWS, type OldRows, type Wanted } from './rows.js'
+
+type Database = BetterSqlite3.Database
+
+/** How long one call waits for another writer: it holds up the thread, so it is short and made again. */
+const BUSY_MS = 250
+const BUSY_TRIES = 8
+/** Numbers below count seconds, from here on milliseconds: as seconds it is the year 5138, as milliseconds 1973. */
+const FIRST_MS = 1e11
+const DAY_MS = 86_400_000
+/** `application_id` of jobmill's own database. */
+const JOBMILL = 0x6a6f626d
+
+/** The path in a plain path or in a `file:` URI (sqlite.org/uri.html), or null where it is neither. */
+export function databaseFile(source: string): string | null {
+  const [uri, host = '', encoded = ''] = /^file:(?:\/\/([^/?#]*))?([^?#]*)/.exec(source) ?? []
+  if (uri === undefined && /^\w+:\/\//.test(source)) return null
+  const path = uri === undefined ? source : decode(encoded)
+  const inMemory = path === ':memory:' || /[?&]mode=memory(&|$)/.test(source)
+  return path === null || !/^[^\0]*\S[^\0]*$/.test(path) || inMemory || !/^(localhost)?$/.test(host) ? null : path
+}
+
+function decode(text: string): string | null {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return null
+  }
+}
+
+/** @throws NonRetryableError where there is no such table or column, or the column holds no dates */
+export async function openSqliteTable(file: string, wanted: Wanted): Promise<OldRows> {
+  const db = openDatabase(file, wanted)
+  try {
+    return await retryBusy(wanted, () => oldRows(db, wanted))
+  } catch (error) {
+    db.close()
+    throw error
+  }
+}
+
+function openDatabase(file: string, { table, dry_run }: Wanted): Database {
+  const Sqlite = createRequire(import.meta.url)(sqlitePackage()) as typeof BetterSqlite3
+  try {
+    return new Sqlite(file, { fileMustExist: true, readonly: dry_run, timeout: BUSY_MS })
+  } catch (error) {
+    throw new Error(`table "${table}": its SQLite file cannot be opened (${codeOf(error)})`)
+  }
+}
+
+function oldRows(db: Database, wanted: Wanted): OldRows {
+  if (db.pragma('application_id', { simple: true }) === JOBMILL)
+    throw new NonRetryableError(`table "${wanted.table}": is jobmill's own, whose jobs are cleaned up by delete_jobs`)
+  const { name, key, column } = lookUp(db, wanted)
+  refuseOtherDates(db, wanted, name, column)
+  const old = isOld(column)
+  const bounds = {
+    seconds: wanted.before / 1_000,
+    ms: wanted.before,
+    // Texts may have an offset from UTC: none is further off than a day.
+    day: new Date(wanted.before + DAY_MS).toISOString(),
+  }
+  const count = db.prepare<[object], { n: number }>(`SELECT count(*) AS n FROM ${name} WHERE ${old}`)
+  const batch = `SELECT ${key} FROM ${name} WHERE ${old} LIMIT ${BATCH_ROWS}`
+  const remove = wanted.dry_run ? null : db.prepare<[object]>(`DELETE FROM ${name} WHERE (${key}) IN (${batch})`)
+  return {
+    count: () => retryBusy(wanted, () => count.get(bounds)?.n ?? 0),
+    deleteBatch: () => retryBusy(wanted, () => remove?.run(bounds).changes ?? 0),
+    close: async () => void db.close(),
+  }
+}
+
+/** The table, its column and what its rows are told apart by, by the names of the catalogue, quoted. */
+function lookUp(db: Database, { table, date_column }: Wanted): { name: string; key: string; column: string } {
+  const same = (a: string, b: string) => a.toLowerCase() === b.toLowerCase()
+  const tables = db.prepare<[], TableRow>('PRAGMA main.table_list').all()
+  const found = tables.find(({ schema, type, name }) => schema === 'main' && type === 'table' && same(name, table))
+  if (found === undefined || /^sqlite_/i.test(found.name))
+    throw new NonRetryableError(`table "${table}": there is no such table in its SQLite file`)
+  const columns = db.prepare<[string], ColumnRow>('SELECT name, pk FROM pragma_table_xinfo(?)').all(found.name)
+  const column = columns.find(({ name }) => same(name, date_column))
+  if (column === undefined) throw new NonRetryableError(`table "${table}": has no column "${date_column}"`)
+  // A column may have the name of the row's number, and need not be unique.
+  const rowid = ['rowid', '_rowid_', 'oid'].find((alias) => !columns.some(({ name }) => same(name, alias)))
+  const primary = columns.filter(({ pk }) => pk > 0).map(({ name }) => quote(name))
+  const key = found.wr === 1 ? primary.join(', ') : rowid
+  if (key === undefined) throw new NonRetryableError(`table "${table}": its columns hide the numbers of its rows`)
+  return { name: quote(found.name), key, column: quote(column.name) }
+}
+
+interface TableRow {
+  schema: string
+  name: string
+  type: string
+  /** 1 where it is WITHOUT ROWID. */
+  wr: number
+}
+
+interface ColumnRow {
+  name: string
+  /** Place in the primary key from 1, or 0. */
+  pk: number
+}
+
+function quote(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}
+
+/**
+ * SQLite has no type for dates, so each value says by itself what it is: a text is ISO 8601, in UTC where it names no
+ * offset; a number is unix time in seconds or, from FIRST_MS on, in milliseconds. What is neither is never old, and
+ * neither is 0, which often stands for "never". The comparisons with the bare column let an index be used.
+ */
+function isOld(column: string): string {
+  const isNumber = `typeof(${column}) IN ('integer', 'real')`
+  return `(
+    (${column} > 0 AND ${column} < :seconds AND ${isNumber})
+    OR (${column} >= ${FIRST_MS} AND ${column} < :ms AND ${isNumber})
+    OR (${column} >= '0000' AND ${column} < :day AND ${isDateText(column)} AND unixepoch(${column}, 'subsec') < :seconds)
+  )`
+}
+
+/** Without the pattern SQLite would also read "now", a time without a day, and numbers of days. */
+function isDateText(column: string): string {
+  return `typeof(${column}) = 'text' AND ${column} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'`
+}
+
+function refuseOtherDates(db: Database, { table, date_column }: Wanted, name: string, column: string): void {
+  const isDate = `typeof(${column}) IN ('integer', 'real') OR (${isDateText(column)} AND unixepoch(${column}) IS NOT NULL)`
+  const sample = `SELECT ${column} FROM ${name} WHERE ${column} IS NOT NULL LIMIT 1000`
+  const seen = db.prepare<[], { all: number; dates: number }>(
+    `SELECT count(*) AS "all", count(CASE WHEN ${isDate} THEN 1 END) AS dates FROM (${sample})`,
+  )
+  const { all, dates } = seen.all()[0] ?? { all: 0, dates: 0 }
+  if (all === 0 || dates > 0) return
+  throw new NonRetryableError(
+    `table "${table}": column "${date_column}" must hold ISO 8601 texts, or unix time in seconds or milliseconds`,
+  )
+}
+
+/** Others may be writing: tries again from the event loop. */
+async function retryBusy<T>({ table }: Wanted, act: () => T): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return act()
+    } catch (error) {
+      if (error instanceof NonRetryableError) throw error
+      const code = codeOf(error)
+      const busy = /^SQLITE_(BUSY|LOCKED)/.test(code)
+      if (!busy) throw new Error(`table "${table}": ${error instanceof Error ? error.message : error} (${code})`)
+      if (tries === BUSY_TRIES) throw new Error(`table "${table}": its SQLite file is locked by another program`)
+      await sleep(BUSY_MS)
+    }
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
+}
