@@ -30,10 +30,10 @@ export async function cleanFiles(
   const linksMet = new Map<string, number>()
   const named = roots.map((root) => ({ root, real: realRoot(root, resolve, result) }))
   const reals = new Set(named.map(({ real }) => real))
-  for (const { root, real } of named) {
+  for (const [i, { root, real }] of named.entries()) {
     // The same folder under two names is one root.
-    const first = named.find((other) => other.real === real)?.root === root
-    if (real !== null && first) await cleanRoot({ root, real, roots: reals, linksMet, result, open, ...task })
+    const isFirst = named.findIndex((other) => other.real === real) === i
+    if (real !== null && isFirst) await cleanRoot({ root, real, roots: reals, linksMet, result, open, ...task })
     await task.meter.unit()
   }
   return result
