@@ -5,7 +5,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { expect, onTestFinished, test } from 'vitest'
 import { cleanFiles } from '../../workers/cleanup/files.js'
-import type { openByPath } from '../../workers/cleanup/folder.js'
+import { type Folder, type OpenFolder, openByPath } from '../../workers/cleanup/folder.js'
 import { createMeter } from '../../workers/cleanup/meter.js'
 import { freshFolder } from '../support/folder.js'
 

@@ -10,8 +10,9 @@ type Database = BetterSqlite3.Database
 /** How long one call waits for another writer: it holds up the thread, so it is short and made again. */
 const BUSY_MS = 250
 const BUSY_TRIES = 8
-/** Numbers below count seconds, from here on milliseconds: as seconds it is the year 5138, as milliseconds 1973. */
-const FIRST_MS = 1e11
+/** 1973 as unix time in seconds, and as it is in milliseconds 1979: what lies below or between is written otherwise. */
+const FIRST_SECONDS = 1e8
+const FIRST_MS = 3e11
 const DAY_MS = 86_400_000
 /** `application_id` of jobmill's own database. */
 const JOBMILL = 0x6a6f626d
@@ -113,16 +114,20 @@ function quote(name: string): string {
 
 /**
  * SQLite has no type for dates, so each value says by itself what it is: a text is ISO 8601, in UTC where it names no
- * offset; a number is unix time in seconds or, from FIRST_MS on, in milliseconds. What is neither is never old, and
- * neither is 0, which often stands for "never". The comparisons with the bare column let an index be used.
+ * offset; a number is unix time in seconds or milliseconds, by its size. All else is never old: 0, which often stands
+ * for "never", and years, days of the Julian calendar, 20240615 or 202406151200, which as unix time would all be long
+ * ago. The comparisons with the bare column let an index be used.
  */
 function isOld(column: string): string {
-  const isNumber = `typeof(${column}) IN ('integer', 'real')`
   return `(
-    (${column} > 0 AND ${column} < :seconds AND ${isNumber})
-    OR (${column} >= ${FIRST_MS} AND ${column} < :ms AND ${isNumber})
+    (${column} >= ${FIRST_SECONDS} AND ${column} < :seconds AND ${isNumber(column)})
+    OR (${column} >= ${FIRST_MS} AND ${column} < :ms AND ${isNumber(column)})
     OR (${column} >= '0000' AND ${column} < :day AND ${isDateText(column)} AND unixepoch(${column}, 'subsec') < :seconds)
   )`
+}
+
+function isNumber(column: string): string {
+  return `typeof(${column}) IN ('integer', 'real')`
 }
 
 /** Without the pattern SQLite would also read "now", a time without a day, and numbers of days. */
@@ -131,8 +136,9 @@ function isDateText(column: string): string {
 }
 
 function refuseOtherDates(db: Database, { table, date_column }: Wanted, name: string, column: string): void {
-  const isDate = `typeof(${column}) IN ('integer', 'real') OR (${isDateText(column)} AND unixepoch(${column}) IS NOT NULL)`
-  const sample = `SELECT ${column} FROM ${name} WHERE ${column} IS NOT NULL LIMIT 1000`
+  const isTime = `(${column} >= ${FIRST_SECONDS} AND ${isNumber(column)})`
+  const isDate = `${isTime} OR (${isDateText(column)} AND unixepoch(${column}) IS NOT NULL)`
+  const sample = `SELECT ${column} FROM ${name} WHERE ${column} <> 0 LIMIT 1000`
   const seen = db.prepare<[], { all: number; dates: number }>(
     `SELECT count(*) AS "all", count(CASE WHEN ${isDate} THEN 1 END) AS dates FROM (${sample})`,
   )
