@@ -101,9 +101,9 @@ describe.each([
       const old = [1e8, 1_000_000_000, BEFORE / 1_000 - 1, 3e11, BEFORE - 1]
       const young = [BEFORE / 1_000, BEFORE, BEFORE + 1, 4e12]
       const otherwise = [null, 0, -1, 2024, 2_460_000, 20_240_615, 202_406_151_200, 20_240_615_120_000]
-      const folder = events(type, [...old, ...young], index)
+      const folder = events(type, [...old, ...young, ...otherwise], index)
       expect(await clean(folder, [{}])).toEqual([{ table: 'events', deleted: old.length }])
-      expect(left(folder)).toEqual(young)
+      expect(left(folder)).toEqual([...young, ...otherwise])
     },
   )
 
@@ -164,10 +164,28 @@ describe('a table', () => {
 
   test('may be WITHOUT ROWID, with a key of several columns', async () => {
     const folder = database(`
-      CREATE TABLE events (a TEXT, b INTEGER, at TEXT, PRIMARY KEY (b, a)) WITHOUT ROWID;
-      INSERT INTO events VALUES ('x', 1, '2001-01-01'), ('x', 2, '2099-01-01'), ('y', 1, '2099-01-01');`)
-    expect(await clean(folder, [{}])).toEqual([{ table: 'events', deleted: 1 }])
-    expect(column(folder, 'SELECT a || b FROM events ORDER BY 1')).toEqual(['x2', 'y1'])
+      CREATE TABLE events (a BLOB, b INTEGER, at TEXT, PRIMARY KEY (b, a)) WITHOUT ROWID;
+      INSERT INTO events VALUES (x'ff', 1, '2001-01-01'), (x'ff', 2, '2099-01-01'), (x'00', 1, '2099-01-01');
+      WITH RECURSIVE i(n) AS (SELECT 10 UNION ALL SELECT n + 1 FROM i WHERE n < 1210)
+      INSERT INTO events SELECT 'x', n, '2001-01-01' FROM i;`)
+    expect(await clean(folder, [{}], { dry_run: true })).toEqual([{ table: 'events', deleted: 1_202 }])
+    expect(await clean(folder, [{}])).toEqual([{ table: 'events', deleted: 1_202 }])
+    expect(column(folder, 'SELECT hex(a) || b FROM events ORDER BY 1')).toEqual(['001', 'FF2'])
+  })
+
+  test('may have row numbers beyond what a number of JavaScript holds', async () => {
+    const folder = database(`
+      CREATE TABLE events (id INTEGER PRIMARY KEY, at TEXT);
+      INSERT INTO events VALUES (9007199254740993, '2001-01-01'), (9007199254740992, '2099-01-01'), (-1, '2001-01-01');`)
+    expect(await clean(folder, [{}])).toEqual([{ table: 'events', deleted: 2 }])
+    expect(column(folder, 'SELECT at FROM events')).toEqual(['2099-01-01'])
+  })
+
+  test('whose rows a trigger keeps ends the work and not only the batch', async () => {
+    const trigger = 'CREATE TRIGGER keep BEFORE DELETE ON events BEGIN SELECT RAISE(IGNORE); END'
+    const folder = events('TEXT', ['2001-01-01', '2001-01-01'], trigger)
+    expect(await clean(folder, [{}])).toEqual([{ table: 'events', deleted: 0 }])
+    expect(left(folder)).toHaveLength(2)
   })
 
   test('may have a column that is called rowid and is not unique', async () => {

@@ -1,5 +1,5 @@
 // The built-in job type `cleanup`: deletes final jobs, files and rows of tables that are older than an age.
-import { parse, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { z } from 'zod'
 import { defineJob, type JobContext } from '../../src/define-job.js'
 import { cleanFiles } from './files.js'
@@ -10,8 +10,8 @@ import { cleanTables, isSource } from './tables.js'
 
 const root = z
   .string()
-  .regex(/^[^\0]*\S[^\0]*$/, 'must be the path of a folder')
-  .refine((path) => resolve('/', path) !== parse(resolve('/')).root, 'must not be the root of the file system')
+  .refine((path) => /\S/.test(path) && !path.includes('\0'), { error: 'must be the path of a folder', abort: true })
+  .refine((path) => resolve('/', path) !== resolve('/'), 'must not be the root of the file system')
 
 const table = z.strictObject({
   source: z.string().refine(isSource, 'must be a path or a "file:" URI of a SQLite file, or a "postgres://" URL'),

@@ -13,6 +13,8 @@ const BUSY_TRIES = 8
 /** 1973 as unix time in seconds, and as it is in milliseconds 1979: what lies below or between is written otherwise. */
 const FIRST_SECONDS = 1e8
 const FIRST_MS = 3e11
+/** Numbers of old rows that are held in memory. */
+const SEARCH_ROWS = 20 * BATCH_ROWS
 const DAY_MS = 86_400_000
 /** `application_id` of jobmill's own database. */
 const JOBMILL = 0x6a6f626d
@@ -22,8 +24,9 @@ export function databaseFile(source: string): string | null {
   const [uri, host = '', encoded = ''] = /^file:(?:\/\/([^/?#]*))?([^?#]*)/.exec(source) ?? []
   if (uri === undefined && /^\w+:\/\//.test(source)) return null
   const path = uri === undefined ? source : decode(encoded)
+  if (path === null || path.trim() === '' || path.includes('\0')) return null
   const inMemory = path === ':memory:' || /[?&]mode=memory(&|$)/.test(source)
-  return path === null || !/^[^\0]*\S[^\0]*$/.test(path) || inMemory || !/^(localhost)?$/.test(host) ? null : path
+  return inMemory || !/^(localhost)?$/.test(host) ? null : path
 }
 
 function decode(text: string): string | null {
@@ -60,24 +63,59 @@ function oldRows(db: Database, wanted: Wanted): OldRows {
   const { name, key, column } = lookUp(db, wanted)
   refuseOtherDates(db, wanted, name, column)
   const old = isOld(column)
-  const bounds = {
+  const bounds: Bounds = {
     seconds: wanted.before / 1_000,
     ms: wanted.before,
     // Texts may have an offset from UTC: none is further off than a day.
     day: new Date(wanted.before + DAY_MS).toISOString(),
   }
-  const count = db.prepare<[object], { n: number }>(`SELECT count(*) AS n FROM ${name} WHERE ${old}`)
-  const batch = `SELECT ${key} FROM ${name} WHERE ${old} LIMIT ${BATCH_ROWS}`
-  const remove = wanted.dry_run ? null : db.prepare<[object]>(`DELETE FROM ${name} WHERE (${key}) IN (${batch})`)
+  const count = db.prepare<[Bounds], { n: number }>(`SELECT count(*) AS n FROM ${name} WHERE ${old}`)
+  const remove = typeof key === 'string' ? removeByNumber(db, name, key, old) : removeByKey(db, name, key, old)
   return {
     count: () => retryBusy(wanted, () => count.get(bounds)?.n ?? 0),
-    deleteBatch: () => retryBusy(wanted, () => remove?.run(bounds).changes ?? 0),
+    deleteBatch: () => retryBusy(wanted, () => remove(bounds)),
     close: async () => void db.close(),
   }
 }
 
-/** The table, its column and what its rows are told apart by, by the names of the catalogue, quoted. */
-function lookUp(db: Database, { table, date_column }: Wanted): { name: string; key: string; column: string } {
+interface Bounds {
+  seconds: number
+  ms: number
+  day: string
+}
+
+/** Looks for many at once and before the transaction: where no index helps, a search reads the whole table. */
+function removeByNumber(db: Database, name: string, key: string, old: string): (bounds: Bounds) => number {
+  const search = `SELECT ${key} FROM ${name} WHERE ${old} LIMIT ${SEARCH_ROWS}`
+  const find = db.prepare<[Bounds], bigint>(search).pluck().safeIntegers()
+  const remove = db.prepare<[Bounds & { numbers: string }]>(
+    `DELETE FROM ${name} WHERE ${key} IN (SELECT value FROM json_each(:numbers)) AND ${old}`,
+  )
+  let found: bigint[] = []
+  return (bounds) => {
+    if (found.length === 0) found = find.all(bounds)
+    const { changes } = remove.run({ ...bounds, numbers: `[${found.slice(0, BATCH_ROWS)}]` })
+    found = found.slice(BATCH_ROWS)
+    return changes
+  }
+}
+
+/** A table WITHOUT ROWID: its key may have several columns of any type. */
+function removeByKey(db: Database, name: string, key: string[], old: string): (bounds: Bounds) => number {
+  const search = `SELECT ${key} FROM ${name} WHERE ${old} LIMIT ${BATCH_ROWS}`
+  const remove = db.prepare<[Bounds]>(`DELETE FROM ${name} WHERE (${key}) IN (${search})`)
+  return (bounds) => remove.run(bounds).changes
+}
+
+interface Place {
+  /** As it stands in the catalogue, quoted, like all names here. */
+  name: string
+  column: string
+  /** What its rows are told apart by: the name of their number, or the columns of the primary key. */
+  key: string | string[]
+}
+
+function lookUp(db: Database, { table, date_column }: Wanted): Place {
   const same = (a: string, b: string) => a.toLowerCase() === b.toLowerCase()
   const tables = db.prepare<[], TableRow>('PRAGMA main.table_list').all()
   const found = tables.find(({ schema, type, name }) => schema === 'main' && type === 'table' && same(name, table))
@@ -86,12 +124,12 @@ function lookUp(db: Database, { table, date_column }: Wanted): { name: string; k
   const columns = db.prepare<[string], ColumnRow>('SELECT name, pk FROM pragma_table_xinfo(?)').all(found.name)
   const column = columns.find(({ name }) => same(name, date_column))
   if (column === undefined) throw new NonRetryableError(`table "${table}": has no column "${date_column}"`)
-  // A column may have the name of the row's number, and need not be unique.
-  const rowid = ['rowid', '_rowid_', 'oid'].find((alias) => !columns.some(({ name }) => same(name, alias)))
   const primary = columns.filter(({ pk }) => pk > 0).map(({ name }) => quote(name))
-  const key = found.wr === 1 ? primary.join(', ') : rowid
+  // A column may have the name of the row's number, and need not be unique.
+  const number = ['rowid', '_rowid_', 'oid'].find((alias) => !columns.some(({ name }) => same(name, alias)))
+  const key = found.wr === 1 ? primary : number
   if (key === undefined) throw new NonRetryableError(`table "${table}": its columns hide the numbers of its rows`)
-  return { name: quote(found.name), key, column: quote(column.name) }
+  return { name: quote(found.name), column: quote(column.name), key }
 }
 
 interface TableRow {
