@@ -9,7 +9,7 @@ export interface Task {
   meter: Meter
 }
 
-export type Meter = ReturnType<typeof createMeter>
+type Meter = ReturnType<typeof createMeter>
 
 type Kind = 'jobs' | 'files' | 'folders' | 'rows'
 
