@@ -46,29 +46,35 @@ function age(path: string, days: number): void {
   utimesSync(path, NOW - days * DAY, NOW - days * DAY)
 }
 
+/** All that lies below `folder`. Not readdir's `recursive`: Node 24 goes through links. */
+function below(folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name)
+    return entry.isDirectory() ? [path, ...below(path)] : [path]
+  })
+}
+
+function names(folder: string): string[] {
+  return below(folder)
+    .map((path) => relative(folder, path))
+    .sort()
+}
+
 /** Makes all below `folder`, and itself, `days` old: links stay as they are. */
 function ageAll(folder: string, days = 90): void {
-  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true }))
-    if (!entry.isSymbolicLink()) age(join(entry.parentPath, entry.name), days)
+  for (const path of below(folder)) if (!lstatSync(path).isSymbolicLink()) age(path, days)
   age(folder, days)
 }
 
-/** All that lies below `folder`, with contents and times: what may not change under a dry run. */
+/** All below `folder` with contents and times: what may not change under a dry run. */
 function everything(folder: string): string[] {
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .map((entry) => join(entry.parentPath, entry.name))
+  return below(folder)
     .map((path) => {
       const stat = lstatSync(path)
       const content = stat.isFile() ? readFileSync(path, 'utf8') : stat.isSymbolicLink() ? readlinkSync(path) : ''
       return `${relative(folder, path)} ${stat.mode} ${stat.mtimeMs} ${content}`
     })
     .sort()
-}
-
-function names(folder: string): string[] {
-  // With types, or Node goes through links.
-  const entries = readdirSync(folder, { recursive: true, withFileTypes: true })
-  return entries.map((entry) => relative(folder, join(entry.parentPath, entry.name))).sort()
 }
 
 function manyFiles(folder: string, count: number): void {
