@@ -1,32 +1,28 @@
 // The rows that `cleanup` deletes and those it leaves, in a real PostgreSQL.
 import pg from 'pg'
-import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { type JobContext, NonRetryableError } from '../../src/define-job.js'
 import { createMeter } from '../../workers/cleanup/meter.js'
 import { cleanTables } from '../../workers/cleanup/tables.js'
-import { postgresAvailable, startPostgres } from '../support/postgres.js'
+import { postgresMissing, usePostgres } from '../support/postgres.js'
 
 const BEFORE = Date.UTC(2024, 5, 15, 12, 0, 0)
 
-describe.skipIf(postgresAvailable !== null)(
-  `rows in PostgreSQL${postgresAvailable === null ? '' : `: ${postgresAvailable}`}`,
+describe.skipIf(postgresMissing !== null)(
+  `rows in PostgreSQL${postgresMissing === null ? '' : `: ${postgresMissing}`}`,
   () => {
-    let url = ''
+    const postgres = usePostgres()
     let count = 0
-
-    beforeAll(async () => {
-      url = (await startPostgres()).url
-    })
 
     /** A connection to a database of its own; its time zone is far from UTC, which must make no difference. */
     async function database(sql: string) {
       count += 1
-      const admin = new pg.Client(url)
+      const admin = new pg.Client(postgres.url())
       await admin.connect()
       await admin.query(`CREATE DATABASE cleanup_${count}`)
       await admin.query(`ALTER DATABASE cleanup_${count} SET timezone = 'Pacific/Auckland'`)
       await admin.end()
-      const source = new URL(url)
+      const source = new URL(postgres.url())
       source.pathname = `/cleanup_${count}`
       const client = await connect(source.href)
       await client.query(sql)

@@ -22,8 +22,9 @@ const OID = {
   jsonb: 3802,
 }
 const SMALL_INTEGERS = [21, 23, 26]
-/** Reads an array into its elements' texts, whatever they are. */
-const parseArray: (text: string) => unknown[] = pg.types.getTypeParser(1009 as pg.CustomTypesConfig extends never ? never : number)
+const TEXT_ARRAY = 1009
+/** Reads an array of any type into its elements' texts. pg names only some of the types that it knows. */
+const parseArray = (pg.types.getTypeParser as (oid: number) => (text: string) => unknown[])(TEXT_ARRAY)
 
 interface Column {
   name: string
