@@ -93,13 +93,13 @@ describe('an artifact', () => {
 
   test('is whole also when the handler did not wait for its end', async () => {
     const { submit, ends } = await start()
-    const { id } = await submit({ type: 'makes', payload: { files: {}, then: 'not_awaited' } })
+    const { id } = await submit({ type: 'makes', payload: { files: {}, at_end: 'not_awaited' } })
     expect(await ends(id)).toMatchObject({ status: 'completed', artifacts: [{ name: 'late.txt', bytes: 100_000 }] })
   })
 
   test('that was not ended fails its job, since nobody knows whether it is whole', async () => {
     const { submit, ends, folder } = await start()
-    const { id } = await submit({ type: 'makes', payload: { files: { 'a.txt': 'a' }, then: 'leave_open' } })
+    const { id } = await submit({ type: 'makes', payload: { files: { 'a.txt': 'a' }, at_end: 'leave_open' } })
     expect(await ends(id)).toMatchObject({
       status: 'failed',
       artifacts: [],
@@ -110,9 +110,9 @@ describe('an artifact', () => {
 })
 
 describe('files of a run that does not count', () => {
-  test.each(['throw', 'exit'])('are never shown and removed when the run ends by %s', async (then) => {
+  test.each(['throw', 'exit'])('are never shown and removed when the run ends by %s', async (at_end) => {
     const { submit, ends, http, folder } = await start()
-    const { id } = await submit({ type: 'makes', payload: { files: { 'a.txt': 'a' }, then } })
+    const { id } = await submit({ type: 'makes', payload: { files: { 'a.txt': 'a' }, at_end } })
     expect(await ends(id)).toMatchObject({ status: 'failed', artifacts: [] })
     const { body } = await http.get(`/jobs/${id}/artifacts/a.txt`).expect(404)
     expect(body).toMatchObject({ code: 'artifact_not_found' })
@@ -121,7 +121,7 @@ describe('files of a run that does not count', () => {
 
   test('are not shown while it goes on, and removed when it is cancelled', async () => {
     const { submit, reaches, http, folder } = await start()
-    const { id } = await submit({ type: 'makes', payload: { files: { 'a.txt': 'a' }, then: 'wait' } })
+    const { id } = await submit({ type: 'makes', payload: { files: { 'a.txt': 'a' }, at_end: 'wait' } })
     await until('the file is there', () => runFolders(folder).length === 1)
     await http.get(`/jobs/${id}/artifacts/a.txt`).expect(404)
     await http.post(`/jobs/${id}/cancel`).expect(202)

@@ -64,19 +64,19 @@ const TYPES = {
   'types/returns_bigint.mjs': `export default { retry_count: 3, run: () => ({ n: 10n }) }`,
   'types/returns_circle.mjs': `export default { retry_count: 3, run() { const a = {}; a.a = a; return a } }`,
   'types/returns_much.mjs': `export default { retry_count: 3, run: () => 'x'.repeat(3_000_000) }`,
-  // Makes artifacts: { files: { name: text }, repeat?, then? } with `then` saying how the run goes on.
+  // Makes artifacts: { files: { name: text }, repeat?, at_end? } with `at_end` saying how the run goes on.
   'types/makes.mjs': `import { once } from 'node:events'
   import { pipeline } from 'node:stream/promises'
-  export default { timeout: '20s', retry_count: 0, async run({ files, repeat = 1, content_type, then }, ctx) {
+  export default { timeout: '20s', retry_count: 0, async run({ files, repeat = 1, content_type, at_end }, ctx) {
     for (const [name, text] of Object.entries(files)) {
       const options = content_type === undefined ? {} : { content_type }
       await pipeline(function* () { for (let i = 0; i < repeat; i += 1) yield text }, ctx.artifact(name, options))
     }
-    if (then === 'throw') throw new Error('after the files')
-    if (then === 'exit') process.exit(1)
-    if (then === 'leave_open') ctx.artifact('open.txt').write('half')
-    if (then === 'not_awaited') ctx.artifact('late.txt').end('x'.repeat(100_000))
-    if (then === 'wait') await new Promise((_, reject) => ctx.signal.addEventListener('abort', () => reject(new Error('stopped'))))
+    if (at_end === 'throw') throw new Error('after the files')
+    if (at_end === 'exit') process.exit(1)
+    if (at_end === 'leave_open') ctx.artifact('open.txt').write('half')
+    if (at_end === 'not_awaited') ctx.artifact('late.txt').end('x'.repeat(100_000))
+    if (at_end === 'wait') await new Promise((_, reject) => ctx.signal.addEventListener('abort', () => reject(new Error('stopped'))))
     return { made: Object.keys(files) }
   } }`,
   // Calls the main thread: { method, args } as the handler would write it; answers what it got.
