@@ -2,7 +2,7 @@
 const PURE =
   'src/(job|new-job|outcome|backoff|errors|define-job|duration|bytes|explain|sqlite-package|slot-shares)\\.ts$'
 const EDGES = 'src/(config|config-file|job-types|type-probe|build|ids|events|artifacts)\\.ts$|src/(store|pool)/'
-const CORE = 'src/(tracker|dispatcher|drain-rate|submission|handler-calls|stats)\\.ts$|src/upkeep/'
+const CORE = 'src/(tracker|dispatcher|drain-rate|submission|handler-calls)\\.ts$|src/(upkeep|stats)/'
 const SURFACE = 'src/log\\.ts$|src/(http|ui)/'
 const OURS = '(^|/)(src|workers|test|bench)/'
 

@@ -16,8 +16,10 @@ import { createIds } from './ids.js'
 import { loadJobTypes } from './job-types.js'
 import { type Logger, logEvents } from './log.js'
 import { createPool } from './pool/pool.js'
+import { createStats } from './stats/stats.js'
 import { openSqliteStore } from './store/sqlite/sqlite.js'
 import { createTracker } from './tracker.js'
+import { createHeartbeats } from './upkeep/heartbeats.js'
 import { createTicker } from './upkeep/ticker.js'
 
 export interface Service {
@@ -34,13 +36,16 @@ export interface Surroundings {
   log: Logger
   /** Milliseconds since 1970. */
   now?: () => number
+  /** Milliseconds that never go back and that no change of the time of day moves. */
+  clock?: () => number
 }
 
 /** What a stop may take beyond both graces, before outcomes that the store refuses are given up to the next start. */
 const SETTLE_PATIENCE_MS = 5_000
 
 /** @throws ConfigError, StoreOpenError */
-export async function createService(config: Config, { log, now = Date.now }: Surroundings): Promise<Service> {
+export async function createService(config: Config, surroundings: Surroundings): Promise<Service> {
+  const { log, now = Date.now, clock = () => performance.now() } = surroundings
   refuseOpenDoor(config)
   const { server: http, worker } = config
   const { types, warnings } = await loadJobTypes(config)
@@ -69,6 +74,8 @@ export async function createService(config: Config, { log, now = Date.now }: Sur
   const { max_workers, poll, queue_size } = worker
   const dispatcher = createDispatcher({ tracker, pool, types, bus, max_workers, poll })
   const ticker = createTicker({ tracker, bus, now })
+  const stats = createStats({ bus, rules, max_workers: dispatcher.max_workers, now, clock })
+  const heartbeats = createHeartbeats({ bus, now, clock })
 
   let state: 'starting' | 'ready' | 'draining' = 'starting'
   const unready = () => (state === 'ready' ? store.failure() : `the server is ${state}`)
@@ -83,6 +90,8 @@ export async function createService(config: Config, { log, now = Date.now }: Sur
     drain,
     dispatcher,
     pool,
+    stats,
+    heartbeats,
     node,
     queue_size,
     body_limit,
