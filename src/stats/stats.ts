@@ -27,7 +27,7 @@ export interface Measures {
 /** Of a type without runs. */
 export const NOTHING_MEASURED: Measures = { wait_ms: summarise([]), run_ms: summarise([]) }
 
-export interface RunningJob {
+interface RunningJob {
   id: string
   type: string
   attempt: number
