@@ -23,6 +23,7 @@ export const PROBLEMS = {
   queue_full: { status: 503, title: 'The queue is full' },
   draining: { status: 503, title: 'The server is shutting down' },
   not_ready: { status: 503, title: 'The server is not ready' },
+  not_alive: { status: 503, title: 'A part of the server is stuck' },
   store_busy: { status: 503, title: 'The database is locked by another program' },
   outcome_unknown: { status: 503, title: 'It is not known whether the write was stored' },
   storage_full: { status: 507, title: 'There is no space left for more jobs' },

@@ -1,6 +1,8 @@
 // What happened, told once where it happens; log lines and statistics are made of it elsewhere.
 import type { Job, Verb } from './job.js'
 
+export type LoopState = 'running' | 'waiting' | 'stopped'
+
 export type ServiceEvent =
   /** A job moved. `job` is as it is now. */
   | { kind: 'job'; verb: Verb; job: Job }
@@ -17,6 +19,8 @@ export type ServiceEvent =
   | { kind: 'stray_error'; id: string | null; run: number | null; message: string; stack: string | undefined }
   /** A write was refused and will be sent again. */
   | { kind: 'store_trouble'; doing: string; message: string }
+  /** A sign of life: the loop begins a pass, ended one and waits for the next, or was stopped for good. */
+  | { kind: 'loop'; loop: string; state: LoopState }
   | { kind: 'pass_failed'; loop: string; message: string; stack: string | undefined }
   | { kind: 'request_failed'; method: string; path: string; message: string; stack: string | undefined }
 

@@ -108,6 +108,11 @@ export function rankOf(due_at: number, priority: number, rules: Rules): number {
   return due_at + (priority - 1) * rules.priority_aging
 }
 
+/** Turns rankOf() round: when the job became due. A job that was released or rescued is due since it was the first time. */
+export function dueAt({ rank, priority }: Pick<Job, 'rank' | 'priority'>, rules: Rules): number {
+  return rank - (priority - 1) * rules.priority_aging
+}
+
 /** The job after `step`, or null where its status does not allow that step. The input is left as it is. */
 export function transition<J extends Job>(job: J, step: Step, now: number, rules: Rules): J | null {
   if (!TRANSITIONS[step.verb].from.includes(job.status)) return null

@@ -44,6 +44,8 @@ function write(log: Logger, event: ServiceEvent): void {
     case 'store_trouble':
       log.error({ doing: event.doing, error: event.message }, 'store trouble')
       return
+    case 'loop':
+      return
     default: {
       const { kind, message, ...fields } = event
       log.error({ ...fields, error: message }, kind.replace('_', ' '))

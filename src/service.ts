@@ -19,9 +19,11 @@ import { createIds } from './ids.js'
 import { loadJobTypes } from './job-types.js'
 import { type Logger, logEvents } from './log.js'
 import { createPool } from './pool/pool.js'
+import { createStats } from './stats/stats.js'
 import { openSqliteStore } from './store/sqlite/sqlite.js'
 import { createTracker } from './tracker.js'
 import { createArtifactJanitor } from './upkeep/artifact-janitor.js'
+import { createHeartbeats } from './upkeep/heartbeats.js'
 import { createPruner } from './upkeep/pruner.js'
 import { createTicker } from './upkeep/ticker.js'
 
@@ -42,13 +44,16 @@ export interface Surroundings {
   log: Logger
   /** Milliseconds since 1970. */
   now?: () => number
+  /** Milliseconds that never go back and that no change of the time of day moves. */
+  clock?: () => number
 }
 
 /** What a stop may take beyond both graces, before threads that do not end and outcomes that the store refuses are given up. */
 const PATIENCE_MS = 5_000
 
 /** @throws ConfigError, StoreOpenError */
-export async function createService(config: Config, { log, now = Date.now }: Surroundings): Promise<Service> {
+export async function createService(config: Config, surroundings: Surroundings): Promise<Service> {
+  const { log, now = Date.now, clock = () => performance.now() } = surroundings
   refuseOpenDoor(config)
   const { server: http, worker } = config
   const { types, warnings } = await loadJobTypes(config)
@@ -84,6 +89,8 @@ export async function createService(config: Config, { log, now = Date.now }: Sur
   const ticker = createTicker({ tracker, bus, now })
   const pruner = createPruner({ tracker, bus, retention: config.retention, types: types.values(), now })
   const janitor = createArtifactJanitor({ files, store, bus })
+  const stats = createStats({ bus, rules, max_workers: dispatcher.max_workers, now, clock })
+  const heartbeats = createHeartbeats({ bus, now, clock })
 
   let state: 'starting' | 'ready' | 'draining' = 'starting'
   const unready = () => (state === 'ready' ? store.failure() : `the server is ${state}`)
@@ -99,6 +106,8 @@ export async function createService(config: Config, { log, now = Date.now }: Sur
     drain,
     dispatcher,
     pool,
+    stats,
+    heartbeats,
     node,
     queue_size,
     body_limit,

@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
+  dueAt,
   isFinal,
   JOB_STATUSES,
   type Job,
@@ -71,6 +72,17 @@ describe('a new job', () => {
 
   test('ranks by its time, a level of priority below the first counting as priority_aging', () => {
     expect([1, 2, 5].map((priority) => rankOf(NOW, priority, RULES) - NOW)).toEqual([0, 60_000, 240_000])
+  })
+
+  test('has a rank from which its due time can be told again', () => {
+    const due = fc.integer({ min: 0, max: 2 * NOW })
+    const priority_aging = fc.nat({ max: 30 * 86_400_000 })
+    fc.assert(
+      fc.property(due, fc.integer({ min: 1, max: 5 }), priority_aging, (due_at, priority, priority_aging) => {
+        const rules = { ...RULES, priority_aging }
+        expect(dueAt({ rank: rankOf(due_at, priority, rules), priority }, rules)).toBe(due_at)
+      }),
+    )
   })
 })
 

@@ -4,18 +4,16 @@ import type { DrainRate } from '../drain-rate.js'
 import { ServiceError } from '../errors.js'
 import type { EventBus } from '../events.js'
 import { browserGuards } from './guards.js'
-import { healthRoutes } from './health.js'
+import { type HealthRoutes, healthRoutes } from './health.js'
 import { type JobRoutes, jobRoutes } from './jobs.js'
 import { problemWriter } from './problem.js'
 import { type WorkerRoutes, workerRoutes } from './workers.js'
 
-export interface AppOptions extends JobRoutes, WorkerRoutes {
+export interface AppOptions extends JobRoutes, WorkerRoutes, HealthRoutes {
   bus: EventBus
   drain: DrainRate
   /** `server.host`. */
   host: string
-  /** Why no jobs are taken now, or null. */
-  unready(): string | null
 }
 
 export function createApp(options: AppOptions): Express {
@@ -26,7 +24,7 @@ export function createApp(options: AppOptions): Express {
   app.use(browserGuards(options.host))
   jobRoutes(app, options)
   workerRoutes(app, options)
-  healthRoutes(app, options.unready)
+  healthRoutes(app, options)
   app.use((req) => {
     throw new ServiceError('not_found', `there is nothing at ${req.path.slice(0, 200)}`)
   })

@@ -3,18 +3,21 @@ import type { Express } from 'express'
 import { z } from 'zod'
 import type { Dispatcher } from '../dispatcher.js'
 import { inspect } from '../explain.js'
-import { JOB_STATUSES, type JobStatus } from '../job.js'
 import type { JobType, JobTypes } from '../job-types.js'
 import { MAX_THREADS, type Pool } from '../pool/pool.js'
+import type { Stats } from '../stats/stats.js'
 import type { Store } from '../store/store.js'
 import { invalid } from '../submission.js'
 import { readBody } from './body.js'
 import { route, sendJson } from './reply.js'
+import { statsView } from './stats-view.js'
 
 export interface WorkerRoutes {
   store: Store
   dispatcher: Dispatcher
   pool: Pool
+  /** Reads the measurements of this node. */
+  stats(): Stats
   types: JobTypes
   node: string
   queue_size: number
@@ -24,30 +27,17 @@ export interface WorkerRoutes {
 const bound = z.strictObject({ max_workers: z.int().min(1).max(MAX_THREADS) })
 
 export function workerRoutes(app: Express, options: WorkerRoutes): void {
-  const { store, dispatcher, pool, types, node, queue_size, body_limit } = options
+  const { store, dispatcher, pool, stats, types, node: name, queue_size, body_limit } = options
 
-  /** The first four fields keep names and meanings for ever. */
-  async function stats() {
-    const counts = Object.values(await store.counts())
-    const now = (status: JobStatus) => counts.reduce((sum, type) => sum + (type.now[status] ?? 0), 0)
-    const ever = (status: 'completed' | 'failed' | 'cancelled') =>
-      counts.reduce((sum, type) => sum + (type.ever[status] ?? 0), 0)
-    return {
-      active_workers: now('processing'),
-      queued_jobs: now('pending'),
-      completed_jobs: ever('completed'),
-      failed_jobs: ever('failed'),
-      cancelled_jobs: ever('cancelled'),
-      jobs_by_status: Object.fromEntries(JOB_STATUSES.map((status) => [status, now(status)])),
-      max_workers: dispatcher.max_workers(),
-      threads: pool.threads(),
-      queue_size,
-      node,
-    }
+  async function view() {
+    // Read first: right after a resize it is when the measurements hear of the new bound.
+    const measured = stats()
+    const node = { max_workers: dispatcher.max_workers(), threads: pool.threads(), queue_size, node: name }
+    return statsView(await store.counts(), node, measured)
   }
 
   route(app, '/workers/stats', {
-    get: async (_req, res) => sendJson(res, 200, await stats()),
+    get: async (_req, res) => sendJson(res, 200, await view()),
   })
 
   route(app, '/workers', {
@@ -55,7 +45,7 @@ export function workerRoutes(app: Express, options: WorkerRoutes): void {
       const body = inspect(bound, await readBody(req, body_limit))
       if (!body.ok) throw invalid('invalid_request', body.findings)
       dispatcher.resize(body.data.max_workers)
-      sendJson(res, 200, await stats())
+      sendJson(res, 200, await view())
     },
   })
 

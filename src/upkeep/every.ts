@@ -1,5 +1,5 @@
 // The one timer loop: runs a pass, waits, runs the next; a pass that throws is told and the loop goes on.
-import type { EventBus } from '../events.js'
+import type { EventBus, LoopState } from '../events.js'
 
 export interface Loop {
   start(): void
@@ -10,9 +10,9 @@ export interface Loop {
 }
 
 /** Longer waits are cut to this: clocks jump, and a timer of 2^31 ms would fire at once. */
-const LONGEST_WAIT_MS = 60_000
+export const LONGEST_WAIT_MS = 60_000
 
-/** `pass` answers how many milliseconds to wait until the next one. */
+/** `pass` answers how many milliseconds to wait until the next one. Each turn is told on the bus, for /livez. */
 export function every(name: string, bus: EventBus, pass: () => Promise<number>, retry_ms = 1_000): Loop {
   let timer: NodeJS.Timeout | undefined
   let immediate: NodeJS.Immediate | undefined
@@ -21,8 +21,11 @@ export function every(name: string, bus: EventBus, pass: () => Promise<number>, 
   let busy = false
   let active = false
 
+  const tell = (state: LoopState) => bus.publish({ kind: 'loop', loop: name, state })
+
   async function turn(): Promise<void> {
     busy = true
+    tell('running')
     due_at = Number.POSITIVE_INFINITY
     let wait = retry_ms
     try {
@@ -32,6 +35,7 @@ export function every(name: string, bus: EventBus, pass: () => Promise<number>, 
       bus.publish({ kind: 'pass_failed', loop: name, message, stack })
     }
     busy = false
+    tell('waiting')
     within(wait)
     arm()
   }
@@ -64,6 +68,7 @@ export function every(name: string, bus: EventBus, pass: () => Promise<number>, 
   return {
     start() {
       active = true
+      tell('waiting')
       // Wishes from before the start have set no timer.
       due_at = Number.POSITIVE_INFINITY
       within(0)
@@ -73,6 +78,8 @@ export function every(name: string, bus: EventBus, pass: () => Promise<number>, 
       active = false
       disarm()
       await running
+      // Told last: a pass that keeps the loop from stopping is stuck.
+      tell('stopped')
     },
   }
 }

@@ -93,7 +93,7 @@ describe('the program', () => {
     const { exit, output } = launch(folder, ['--check-config'])
     expect((await exit).code).toBe(0)
     expect(output()).toMatch(
-      /config\.yaml is valid\ntype email: ok\ntype broken: cannot be loaded: no\n.*jobs\.nope: has no effect: there is no such job type\n/,
+      /config\.yaml is valid\ntype cleanup: ok\ntype email: ok\ntype export: ok\ntype broken: cannot be loaded: no\n.*jobs\.nope: has no effect: there is no such job type\n/,
     )
     expect(readdirSync(folder).sort()).toEqual(['config.yaml', 'types'])
   })

@@ -312,7 +312,7 @@ describe('GET /types', () => {
 describe('the probes', () => {
   test('answer alive and ready; while draining not ready, and no job is taken', async () => {
     const { http, service, submit, reaches } = await startService()
-    expect((await http.get('/livez').expect(200)).body).toEqual({ status: 'alive' })
+    expect((await http.get('/livez').expect(200)).body).toMatchObject({ status: 'alive' })
     expect((await http.get('/readyz').expect(200)).body).toEqual({ status: 'ready' })
     const { id } = await submit({ type: 'polite', payload: {} })
     await reaches(id, 'processing')

@@ -15,6 +15,7 @@ export interface ServiceOptions {
   types?: string[]
   files?: Record<string, unknown>
   now?: () => number
+  clock?: () => number
 }
 
 export interface JobBody {
@@ -42,7 +43,7 @@ export interface JobBody {
 const COMMON = ['greet', 'polite', 'endless']
 const FINAL = ['completed', 'failed', 'cancelled']
 
-export async function startService({ config = {}, types = [], files = {}, now }: ServiceOptions = {}) {
+export async function startService({ config = {}, types = [], files = {}, ...time }: ServiceOptions = {}) {
   const settings = {
     ...config,
     server: { port: 0, ...config.server },
@@ -51,7 +52,7 @@ export async function startService({ config = {}, types = [], files = {}, now }:
   const folder = freshFolder({ ...typeFiles([...COMMON, ...types]), ...files, 'config.yaml': settings })
   const lines: Record<string, unknown>[] = []
   const log = createLogger({ write: (line) => void lines.push(JSON.parse(line)) })
-  const service: Service = await createService(loadConfig({ cwd: folder, env: {} }), { log, ...(now ? { now } : {}) })
+  const service: Service = await createService(loadConfig({ cwd: folder, env: {} }), { log, ...time })
   onTestFinished(async () => {
     setTimeout(service.hurry, 100).unref()
     await service.stop()

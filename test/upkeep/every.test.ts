@@ -13,8 +13,12 @@ afterEach(() => {
 function loopOf(pass: () => Promise<number>) {
   const events: ServiceEvent[] = []
   const bus = createEventBus()
-  bus.subscribe((event) => events.push(event))
-  return { loop: every('test', bus, pass), events }
+  const states: string[] = []
+  bus.subscribe((event) => {
+    if (event.kind === 'loop') states.push(`${event.loop} ${event.state}`)
+    else events.push(event)
+  })
+  return { loop: every('test', bus, pass), events, states }
 }
 
 test('runs at once when started, also after a wish from before the start', async () => {
@@ -88,4 +92,30 @@ test('stops when the running pass has ended, and does not run again', async () =
   loop.within(0)
   await vi.advanceTimersByTimeAsync(70_000)
   expect(pass).toHaveBeenCalledTimes(1)
+})
+
+test('tells when it waits, when a pass begins and when it was stopped, also of a pass that throws', async () => {
+  const pass = vi.fn(async () => 5_000).mockRejectedValueOnce(new Error('once'))
+  const { loop, states } = loopOf(pass)
+  loop.start()
+  expect(states.splice(0)).toEqual(['test waiting'])
+  await vi.advanceTimersByTimeAsync(10)
+  expect(states.splice(0)).toEqual(['test running', 'test waiting'])
+  await vi.advanceTimersByTimeAsync(1_000)
+  expect(states.splice(0)).toEqual(['test running', 'test waiting'])
+  await loop.stop()
+  expect(states.splice(0)).toEqual(['test stopped'])
+})
+
+test('does not tell that it was stopped while a pass keeps it', async () => {
+  let finish = (_wait: number) => {}
+  const { loop, states } = loopOf(() => new Promise<number>((resolve) => (finish = resolve)))
+  loop.start()
+  await vi.advanceTimersByTimeAsync(0)
+  const stopping = loop.stop()
+  await vi.advanceTimersByTimeAsync(1_000)
+  expect(states.at(-1)).toBe('test running')
+  finish(0)
+  await stopping
+  expect(states.at(-1)).toBe('test stopped')
 })

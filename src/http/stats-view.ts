@@ -1,0 +1,50 @@
+// The answer of GET /workers/stats: what the store counts of the whole service, and what this node measured.
+import { type FinalStatus, JOB_STATUSES, type JobStatus, timestamp } from '../job.js'
+import { NOTHING_MEASURED, type Slot, type Stats } from '../stats/stats.js'
+import type { Counts, TypeCounts } from '../store/store.js'
+
+interface NodeView {
+  max_workers: number
+  threads: number
+  queue_size: number
+  node: string
+}
+
+/** The first four fields keep names and meanings for ever. */
+export function statsView(counts: Counts, node: NodeView, stats: Stats) {
+  const all = Object.values(counts)
+  const now = (status: JobStatus) => all.reduce((sum, type) => sum + (type.now[status] ?? 0), 0)
+  const ever = (status: FinalStatus) => all.reduce((sum, type) => sum + (type.ever[status] ?? 0), 0)
+  return {
+    active_workers: now('processing'),
+    queued_jobs: now('pending'),
+    completed_jobs: ever('completed'),
+    failed_jobs: ever('failed'),
+    cancelled_jobs: ever('cancelled'),
+    jobs_by_status: Object.fromEntries(JOB_STATUSES.map((status) => [status, now(status)])),
+    ...node,
+    since: timestamp(stats.since),
+    utilisation: stats.utilisation,
+    throughput: stats.throughput,
+    wait_ms: stats.wait_ms,
+    run_ms: stats.run_ms,
+    types: Object.fromEntries(Object.entries(counts).map(([name, type]) => [name, typeView(name, type, stats)])),
+    slots: stats.slots.map(slotView),
+  }
+}
+
+function typeView(name: string, { now, ever }: TypeCounts, { types }: Stats) {
+  return {
+    ...Object.fromEntries(JOB_STATUSES.map((status) => [status, now[status] ?? 0])),
+    completed_jobs: ever.completed ?? 0,
+    failed_jobs: ever.failed ?? 0,
+    cancelled_jobs: ever.cancelled ?? 0,
+    ...(types.get(name) ?? NOTHING_MEASURED),
+  }
+}
+
+function slotView({ slot, job }: Slot) {
+  if (job === null) return { slot, job }
+  const { id, type, attempt, started_at, progress, progress_note } = job
+  return { slot, job: { id, type, attempt, started_at: timestamp(started_at), progress, progress_note } }
+}
