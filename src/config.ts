@@ -92,6 +92,8 @@ const settings = section({
         min_workers: workers().prefault(1),
         queue_size: whole(1, 100_000_000).prefault(100),
         job_timeout: jobTimeout().prefault(300),
+        /** Heap of one thread; without a bound V8 collects late, and many busy threads take much. */
+        resource_limits: section({ max_old_generation_mb: whole(16, 65_536).prefault(512) }),
         types: z.array(folder(), 'must be a list of folders').prefault([]),
         shutdown_grace: duration({ max: HOUR }).prefault(30),
         cancel_grace: duration({ max: HOUR }).prefault(5),

@@ -75,6 +75,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     artifactFolder: files.folder,
     serve: createHandlerCalls({ store, tracker, types, files, quota, now }),
     min_threads: worker.min_workers,
+    max_old_generation_mb: worker.resource_limits.max_old_generation_mb,
     cancel_grace: worker.cancel_grace,
     name: `jobmill-${node}`,
     dir: config.dir,

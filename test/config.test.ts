@@ -59,6 +59,7 @@ describe('defaults', () => {
       min_workers: 1,
       queue_size: 100,
       job_timeout: 300_000,
+      resource_limits: { max_old_generation_mb: 512 },
       types: [],
       shutdown_grace: 30_000,
       cancel_grace: 5_000,

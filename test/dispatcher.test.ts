@@ -35,6 +35,7 @@ function startDispatcher(type: 'polite' | 'hash') {
     artifactFolder: () => folder,
     serve: async () => {},
     min_threads: 1,
+    max_old_generation_mb: 64,
     cancel_grace: 60_000,
     name: folder,
     dir: folder,

@@ -24,9 +24,13 @@ import {
 export const MAX_THREADS = 512
 /** An idle thread above `min_threads` leaves after this. */
 const IDLE_MS = 30_000
+/** V8's own default lets every busy thread hold up to 48 MB of garbage. */
+const YOUNG_MB = 4
 
 export interface PoolOptions {
   min_threads: number
+  /** Heap of one thread in MiB; a job that needs more fails with `out_of_memory`. */
+  max_old_generation_mb: number
   /** Milliseconds between a job's signal and the end of its thread. */
   cancel_grace: number
   /** Unique to this pool in its process. */
@@ -80,6 +84,7 @@ export function createPool(options: PoolOptions): Pool {
     minThreads: options.min_threads,
     maxThreads: MAX_THREADS,
     idleTimeout: IDLE_MS,
+    resourceLimits: { maxOldGenerationSizeMb: options.max_old_generation_mb, maxYoungGenerationSizeMb: YOUNG_MB },
     workerData: data,
   })
   piscina.on('message', (message: unknown) => {

@@ -8,10 +8,6 @@ const STATEMENT_LIMIT_MS = 60_000
 /** A little later than the server's own: a connection that has died answers nothing at all. */
 const ANSWER_LIMIT_MS = 65_000
 
-export function isPostgres(source: string): boolean {
-  return /^postgres(ql)?:\/\//.test(source) && URL.canParse(source) && !/%(?![\da-f]{2})/i.test(source)
-}
-
 /** @throws NonRetryableError where there is no such table or column, or the column holds no dates */
 export async function openPostgresTable(url: string, wanted: Wanted): Promise<OldRows> {
   const client = new pg.Client({

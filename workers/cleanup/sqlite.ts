@@ -19,24 +19,6 @@ const DAY_MS = 86_400_000
 /** `application_id` of jobmill's own database. */
 const JOBMILL = 0x6a6f626d
 
-/** The path in a plain path or in a `file:` URI (sqlite.org/uri.html), or null where it is neither. */
-export function databaseFile(source: string): string | null {
-  const [uri, host = '', encoded = ''] = /^file:(?:\/\/([^/?#]*))?([^?#]*)/.exec(source) ?? []
-  if (uri === undefined && /^\w+:\/\//.test(source)) return null
-  const path = uri === undefined ? source : decode(encoded)
-  if (path === null || path.trim() === '' || path.includes('\0')) return null
-  const inMemory = path === ':memory:' || /[?&]mode=memory(&|$)/.test(source)
-  return inMemory || !/^(localhost)?$/.test(host) ? null : path
-}
-
-function decode(text: string): string | null {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return null
-  }
-}
-
 /** @throws NonRetryableError where there is no such table or column, or the column holds no dates */
 export async function openSqliteTable(file: string, wanted: Wanted): Promise<OldRows> {
   const db = openDatabase(file, wanted)

@@ -1,9 +1,8 @@
 // Old rows of the configured tables, in small batches; SQLite or PostgreSQL.
 import { NonRetryableError } from '../../src/define-job.js'
 import type { Task } from './meter.js'
-import { isPostgres, openPostgresTable } from './postgres.js'
-import type { OldRows } from './rows.js'
-import { databaseFile, openSqliteTable } from './sqlite.js'
+import type { OldRows, Wanted } from './rows.js'
+import { databaseFile, isPostgres } from './source.js'
 
 interface TableConfig {
   source: string
@@ -20,10 +19,8 @@ export async function cleanTables(tables: TableConfig[], resolve: (path: string)
   const results: { table: string; deleted: number }[] = []
   const failures: Error[] = []
   for (const { source, ...wanted } of tables) {
-    const place = isPostgres(source) ? source : resolve(databaseFile(source) ?? source)
-    const open = isPostgres(source) ? openPostgresTable : openSqliteTable
     try {
-      const rows = await open(place, { ...wanted, before: task.before, dry_run: task.dry_run })
+      const rows = await openTable(source, resolve, { ...wanted, before: task.before, dry_run: task.dry_run })
       results.push({ table: wanted.table, deleted: await cleanTable(rows, task).finally(() => rows.close()) })
     } catch (error) {
       // A signal's reason is a word.
@@ -37,6 +34,11 @@ export async function cleanTables(tables: TableConfig[], resolve: (path: string)
   throw failures.every((failure) => failure instanceof NonRetryableError)
     ? new NonRetryableError(message)
     : new Error(message)
+}
+
+async function openTable(source: string, resolve: (path: string) => string, wanted: Wanted): Promise<OldRows> {
+  if (isPostgres(source)) return (await import('./postgres.js')).openPostgresTable(source, wanted)
+  return (await import('./sqlite.js')).openSqliteTable(resolve(databaseFile(source) ?? source), wanted)
 }
 
 async function cleanTable(rows: OldRows, { dry_run, meter }: Task): Promise<number> {

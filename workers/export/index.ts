@@ -5,9 +5,7 @@ import { z } from 'zod'
 import { defineJob, type JobContext } from '../../src/define-job.js'
 import { FORMATS, formatOf } from './format.js'
 import { openJobRows } from './own-jobs.js'
-import { openPostgresRows } from './postgres.js'
 import { DATE_PREFIX, type Rows, type Selection } from './selection.js'
-import { openSqliteRows } from './sqlite.js'
 
 const MAX_COLUMNS = 200
 const NAME = /^[\w-]{1,64}$/
@@ -101,12 +99,17 @@ export default defineJob({
   },
 })
 
-function openRows({ source: name, filters, columns }: Payload, ctx: JobContext<Config>): Promise<Rows> {
+/** Drivers are loaded where they are used: each takes megabytes of every thread. */
+async function openRows({ source: name, filters, columns }: Payload, ctx: JobContext<Config>): Promise<Rows> {
   const { date = null, ...equal } = filters
   const selection: Selection = { columns: columns ?? null, equal, date: date === null ? null : String(date) }
   const source = name === undefined ? undefined : ctx.config.sources[name]
   if (source === undefined) return openJobRows(ctx, selection)
-  if (source.driver === 'postgres') return openPostgresRows(source, selection, ctx.signal)
+  if (source.driver === 'postgres') {
+    const { openPostgresRows } = await import('./postgres.js')
+    return openPostgresRows(source, selection, ctx.signal)
+  }
+  const { openSqliteRows } = await import('./sqlite.js')
   return openSqliteRows(ctx.resolve(pathOf(source.source)), source, selection, ctx.signal)
 }
 
