@@ -1,8 +1,8 @@
 // Imports point one way: pure files ← edges ← core ← surface ← service.ts ← main.ts.
 const PURE =
-  'src/(job|new-job|outcome|backoff|errors|define-job|duration|bytes|explain|sqlite-package|slot-shares)\\.ts$'
+  'src/(job|new-job|outcome|backoff|errors|define-job|duration|bytes|explain|setting-kinds|sqlite-package|slot-shares|api-key)\\.ts$'
 const EDGES =
-  'src/(config|config-file|job-types|type-probe|build|ids|events|artifacts|type-files)\\.ts$|src/(store|pool)/'
+  'src/(config|config-file|settings|job-types|type-probe|build|ids|events|artifacts|type-files)\\.ts$|src/(store|pool)/'
 const CORE =
   'src/(tracker|dispatcher|drain-rate|submission|handler-calls|job-view|artifact-quota)\\.ts$|src/(upkeep|stats)/'
 const SURFACE = 'src/log\\.ts$|src/(http|ui)/'
@@ -25,9 +25,9 @@ export default {
     },
     only('pure-files-import-pure-files', PURE, [PURE]),
     only('edges-import-edges-and-pure-files', EDGES, [PURE, EDGES]),
-    only('the-thread-side-sees-pure-files-only', 'src/pool/(thread|protocol|failure)\\.ts$', [
+    only('the-thread-side-sees-pure-files-only', 'src/pool/(thread|protocol|failure|calls|served|artifacts)\\.ts$', [
       PURE,
-      'src/pool/(protocol|failure)\\.ts$',
+      'src/pool/(protocol|failure|calls|served|artifacts)\\.ts$',
     ]),
     only('core-imports-no-surface', CORE, [PURE, EDGES, CORE]),
     only('surface-imports-no-service', SURFACE, [PURE, EDGES, CORE, SURFACE]),

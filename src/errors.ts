@@ -4,6 +4,8 @@
 export const PROBLEMS = {
   malformed_request: { status: 400, title: 'The request cannot be read' },
   invalid_query: { status: 400, title: 'The query string is not valid' },
+  unauthorized: { status: 401, title: 'An API key is needed' },
+  insufficient_scope: { status: 403, title: 'The API key may not do this' },
   forbidden_host: { status: 403, title: 'The Host header is not one of this server' },
   forbidden_origin: { status: 403, title: 'A web page of another site may not do this' },
   not_found: { status: 404, title: 'There is nothing here' },

@@ -77,7 +77,7 @@ function mustBe(relation: string, bound: number | bigint, origin: string): strin
 }
 
 /** Keys whose values may be or hold a password: problems are logged. */
-const SECRET = /pass|secret|token|source|key$/i
+const SECRET = /pass|secret|token|source|sha256|key$/i
 
 /** What stands at `key` instead of what must: "is 0", "is a list", "is missing"; "" where it must not be shown. */
 function found(value: unknown, key: string): string {

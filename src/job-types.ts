@@ -3,10 +3,11 @@ import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import type { BackoffPolicy } from './backoff.js'
 import { BUILD } from './build.js'
-import { backoffKeys, type Config, jobTimeout, type Retention, retentionKeys, workers } from './config.js'
+import type { Config } from './config.js'
 import { ConfigError, checkAt, type Problem } from './config-file.js'
 import type { JobDefinition } from './define-job.js'
 import { type Finding, inspect, unknownKey } from './explain.js'
+import { backoffKeys, jobTimeout, type Retention, retentionKeys, workers } from './settings.js'
 import { findTypes, loadType, type TypeFile } from './type-files.js'
 
 export interface JobType {

@@ -2,14 +2,17 @@
 // The process edge: arguments, configuration, signals, exit code.
 import { createRequire } from 'node:module'
 import { parseArgs } from 'node:util'
+import { newKey, sha256Of } from './api-key.js'
 import { loadConfig } from './config.js'
 import { ConfigError } from './config-file.js'
 import { loadJobTypes } from './job-types.js'
 import { createLogger, standardOutput } from './log.js'
 import { createService, refuseOpenDoor, type Service } from './service.js'
 import { StoreOpenError } from './store/sqlite/open.js'
+import { typeAtFault } from './type-files.js'
 
 const USAGE = `jobmill [serve] [options]
+jobmill key [--name NAME]    make an API key, and the lines for auth.keys
 
   --config FILE    settings (default: config.yaml here, if there is one)
   --host H         address to listen on, instead of server.host
@@ -24,18 +27,21 @@ async function main(): Promise<void> {
   const { values, positionals } = readArguments()
   if (values.help) return print(USAGE)
   if (values.version) return print(version())
+  if (positionals.join() === 'key') return print(keyLines(values.name ?? 'default'))
   if (positionals.some((word) => word !== 'serve')) throw new UsageError(`unknown command: ${positionals.join(' ')}`)
   const { config: file, host, port } = values
   const config = loadConfig({ file, env: process.env, cwd: process.cwd(), overrides: { host, port } })
   if (values['check-config']) return print(await checked(config))
 
+  const stopping = stopOnSignal()
   const service = await createService(config, { log })
+  stopping.begin(service)
   const url = await service.start()
   log.info(
     { version: version(), config: config.file, database: config.data.database.file },
     `jobmill listens on ${url}`,
   )
-  stopOnSignal(service)
+  stopping.started()
 }
 
 const output = standardOutput()
@@ -49,6 +55,7 @@ function readArguments() {
     host: { type: 'string' },
     port: { type: 'string' },
     'check-config': { type: 'boolean' },
+    name: { type: 'string' },
     version: { type: 'boolean' },
     help: { type: 'boolean', short: 'h' },
   } as const
@@ -68,20 +75,32 @@ async function checked(config: ReturnType<typeof loadConfig>): Promise<string> {
   )
 }
 
-function stopOnSignal(service: Service): void {
+/** A signal while the service starts is kept until it has: half a start cannot be stopped cleanly. */
+function stopOnSignal() {
   let first_at: number | null = null
+  let service: Service | null = null
+  let ready = false
   const onSignal = (signal: NodeJS.Signals) => {
     if (first_at === null) {
       first_at = performance.now()
       log.info({ signal }, 'stopping: no new jobs, running ones may end')
-      void stop(service)
+      if (ready && service !== null) void stop(service)
     } else if (signal !== 'SIGINT' || performance.now() - first_at > SAME_SIGNAL_MS) {
       log.info({ signal }, 'stopping at once: running jobs are released')
-      service.hurry()
+      service?.hurry()
     }
   }
   process.on('SIGTERM', onSignal)
   process.on('SIGINT', onSignal)
+  return {
+    begin(starting: Service): void {
+      service = starting
+    },
+    started(): void {
+      ready = true
+      if (first_at !== null && service !== null) void stop(service)
+    },
+  }
 }
 
 async function stop(service: Service): Promise<void> {
@@ -118,6 +137,28 @@ function exit(code: number): void {
   process.exit(code)
 }
 
+/** What a type's file started in this thread while it was loaded must not end the service; anything else does. */
+function onStrayError(error: unknown): void {
+  const type = typeAtFault()
+  if (type === null) fail(error)
+  else log.error({ type, error: error instanceof Error ? error.message : String(error) }, 'stray error of a type file')
+}
+
+function keyLines(name: string): string {
+  const key = newKey()
+  return `The key, shown only now:
+
+  ${key}
+
+Its lines in config.yaml:
+
+auth:
+  keys:
+    - name: ${name}
+      sha256: ${sha256Of(key)}
+      scopes: [jobs:read, jobs:write]      # or admin, which may also change the workers`
+}
+
 function print(text: string): void {
   process.stdout.write(`${text}\n`)
 }
@@ -126,4 +167,6 @@ function version(): string {
   return createRequire(import.meta.url)('../../package.json').version
 }
 
+process.on('uncaughtException', onStrayError)
+process.on('unhandledRejection', onStrayError)
 main().catch(fail)

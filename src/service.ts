@@ -97,7 +97,7 @@ export async function createService(config: Config, surroundings: Surroundings):
   const unready = () => (state === 'ready' ? store.failure() : `the server is ${state}`)
   const drain = createDrainRate(bus, now)
   const draining = () => state === 'draining'
-  const { host, body_limit } = http
+  const { host, body_limit, cors_origins } = http
   const app = createApp({
     bus,
     store,
@@ -113,6 +113,8 @@ export async function createService(config: Config, surroundings: Surroundings):
     queue_size,
     body_limit,
     host,
+    cors_origins,
+    keys: config.auth.keys,
     now,
     draining,
     unready,
@@ -175,9 +177,9 @@ function createGate(): { promise: Promise<void>; resolve: () => void } {
 }
 
 /** @throws ConfigError where the service would be open to more than this machine */
-export function refuseOpenDoor({ server, locate }: Config): void {
-  if (isLoopback(server.host)) return
-  const message = `must be a loopback address: anyone who reaches ${server.host} could run jobs, and this release has no API keys. Put a proxy that authenticates in front of 127.0.0.1`
+export function refuseOpenDoor({ server, auth, locate }: Config): void {
+  if (isLoopback(server.host) || auth.keys.length > 0) return
+  const message = `must be a loopback address as long as there is no API key: anyone who reaches ${server.host} could run jobs. Set auth.keys ("jobmill key" makes one) or JOBMILL_API_KEY`
   throw new ConfigError([{ key: 'server.host', where: locate(['server', 'host']), message }])
 }
 

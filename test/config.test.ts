@@ -53,7 +53,7 @@ function problems(...args: Parameters<typeof load>): string[] {
 
 describe('defaults', () => {
   const DEFAULTS = {
-    server: { host: '127.0.0.1', port: 8080, body_limit: 1_048_576 },
+    server: { host: '127.0.0.1', port: 8080, body_limit: 1_048_576, cors_origins: [] },
     worker: {
       max_workers: 10,
       min_workers: 1,
@@ -74,6 +74,7 @@ describe('defaults', () => {
       failed: { max_age: 30 * 86_400_000 },
       cancelled: { max_age: 7 * 86_400_000 },
     },
+    auth: { keys: [] },
     warnings: [],
   }
 
@@ -223,9 +224,9 @@ describe('a bad file is refused', () => {
     // unknown keys
     ['worker:\n  max_wokers: 3', '2: worker.max_wokers: unknown key, did you mean "max_workers"?'],
     ['server:\n  xyzzy: 3', '2: server.xyzzy: unknown key, known here: host, port, body_limit'],
-    ['schedules: {}', '1: schedules: unknown key, known here: server, data, worker, jobs, retention'],
+    ['schedules: {}', '1: schedules: unknown key, known here: server, data, worker, jobs, retention, auth'],
     ['Worker: {}', '1: Worker: unknown key, did you mean "worker"?'],
-    ['constructor: 1', '1: constructor: unknown key, known here: server, data, worker, jobs, retention'],
+    ['constructor: 1', '1: constructor: unknown key, known here: server, data, worker, jobs, retention, auth'],
     ['\n__proto__: {}', '2: __proto__: unknown key'],
     ['jobs:\n  __proto__: {}', '2: jobs.__proto__: unknown key'],
     ['jobs:\n  email:\n    - __proto__: 1', '3: jobs.email.0.__proto__: unknown key'],
@@ -372,7 +373,11 @@ describe('variables and arguments', () => {
     ['JOBMILL_SERVER__PORT', '', ': server.port: must be a whole number from 0 to 65535, is empty'],
     ['JOBMILL_WORKER__MAX_WOKERS', '3', ': worker.max_wokers: unknown key, did you mean "max_workers"?'],
     ['JOBMILL_WROKER__POLL', '3', ': wroker: unknown key, did you mean "worker"?'],
-    ['JOBMILL_CONSTRUCTOR__X', '3', ': constructor: unknown key, known here: server, data, worker, jobs, retention'],
+    [
+      'JOBMILL_CONSTRUCTOR__X',
+      '3',
+      ': constructor: unknown key, known here: server, data, worker, jobs, retention, auth',
+    ],
     ['JOBMILL_JOBS__EMAIL', '3', ': jobs.email: must be a mapping, is 3'],
     ['JOBMILL_WORKER__TYPES', '{a: 1}', ': worker.types: must be a list of folders, is a mapping'],
     ['JOBMILL_WORKER__TYPES__0', 'a', ': worker.types: must be a list of folders, is a mapping'],

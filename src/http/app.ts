@@ -1,8 +1,10 @@
 // The HTTP surface: guards first, then the routes, then one place that answers for everything that went wrong.
 import express, { type Express } from 'express'
+import type { ApiKey } from '../api-key.js'
 import type { DrainRate } from '../drain-rate.js'
 import { ServiceError } from '../errors.js'
 import type { EventBus } from '../events.js'
+import { authentication } from './auth.js'
 import { browserGuards } from './guards.js'
 import { type HealthRoutes, healthRoutes } from './health.js'
 import { type JobRoutes, jobRoutes } from './jobs.js'
@@ -14,6 +16,9 @@ export interface AppOptions extends JobRoutes, WorkerRoutes, HealthRoutes {
   drain: DrainRate
   /** `server.host`. */
   host: string
+  /** `server.cors_origins`. */
+  cors_origins: readonly string[]
+  keys: readonly ApiKey[]
 }
 
 export function createApp(options: AppOptions): Express {
@@ -21,10 +26,12 @@ export function createApp(options: AppOptions): Express {
   app.disable('x-powered-by')
   app.disable('etag')
   app.set('query parser', 'simple')
-  app.use(browserGuards(options.host))
+  app.use(browserGuards(options.host, options.cors_origins))
+  // Probes come without a key.
+  healthRoutes(app, options)
+  app.use(authentication(options.keys))
   jobRoutes(app, options)
   workerRoutes(app, options)
-  healthRoutes(app, options)
   app.use((req) => {
     throw new ServiceError('not_found', `there is nothing at ${req.path.slice(0, 200)}`)
   })

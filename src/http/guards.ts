@@ -1,4 +1,4 @@
-// Keeps web pages of other sites out: bodies are read as JSON whatever their type, so browsers are held off here.
+// Keeps web pages of other sites out, except those that are let in: bodies are read as JSON whatever their type.
 import type { NextFunction, Request, Response } from 'express'
 import { ServiceError } from '../errors.js'
 
@@ -14,23 +14,49 @@ export function isLoopback(host: string): boolean {
 
 const SAFE_METHODS = ['GET', 'HEAD', 'OPTIONS']
 
-/** `bound_to` is `server.host`. On loopback an unknown Host is another site's name that was pointed here (DNS rebinding). */
-export function browserGuards(bound_to: string) {
+/**
+ * `bound_to` is `server.host`. On loopback an unknown Host is another site's name that was pointed here (DNS rebinding).
+ * Pages of `cors_origins` may do what they have a key for.
+ */
+export function browserGuards(bound_to: string, cors_origins: readonly string[]) {
   return (req: Request, res: Response, next: NextFunction): void => {
     const { host = '', origin, 'sec-fetch-site': site } = req.headers
     if (isLoopback(bound_to) && !isLoopback(host.replace(/:\d+$/, '').toLowerCase())) {
       throw new ServiceError('forbidden_host', 'this server answers to localhost, 127.0.0.1 and [::1]')
     }
-    if (!SAFE_METHODS.includes(req.method) && (site === 'cross-site' || isForeign(origin, host))) {
+    const listed = origin !== undefined && cors_origins.includes(origin)
+    if (!listed && !SAFE_METHODS.includes(req.method) && (site === 'cross-site' || isForeign(origin, host))) {
       throw new ServiceError('forbidden_origin', 'a page of another site may not change anything here')
     }
     res.setHeader('X-Content-Type-Options', 'nosniff')
     res.setHeader('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'")
     res.setHeader('Cache-Control', 'no-store')
-    next()
+    if (cors_origins.length > 0) res.setHeader('Vary', 'Origin')
+    if (listed) allow(res, origin)
+    if (listed && req.method === 'OPTIONS' && req.headers['access-control-request-method'] !== undefined) preflight(res)
+    else next()
   }
 }
 
 function isForeign(origin: string | undefined, host: string): boolean {
   return origin !== undefined && !(URL.canParse(origin) && new URL(origin).host === host.toLowerCase())
+}
+
+const EXPOSED =
+  'Content-Disposition, Content-Range, ETag, Link, Location, Preference-Applied, Retry-After, WWW-Authenticate'
+const ASKED = 'Authorization, Content-Type, Idempotency-Key, If-None-Match, If-Range, Prefer, Range, traceparent'
+
+/** What the Fetch standard asks for, so that the page's scripts may read the answer. Cookies are never part of it. */
+function allow(res: Response, origin: string): void {
+  res.setHeader('Access-Control-Allow-Origin', origin)
+  res.setHeader('Access-Control-Expose-Headers', EXPOSED)
+}
+
+/** A browser asks first, without a key, whether it may ask. */
+function preflight(res: Response): void {
+  res.setHeader('Access-Control-Allow-Methods', 'GET, HEAD, POST, PUT, PATCH, DELETE')
+  res.setHeader('Access-Control-Allow-Headers', ASKED)
+  res.setHeader('Access-Control-Max-Age', '600')
+  res.statusCode = 204
+  res.end()
 }

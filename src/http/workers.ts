@@ -1,5 +1,5 @@
 // The routes of the workers: what they do, how many there may be, and which types of jobs they run.
-import type { Express } from 'express'
+import type { Express, Request, Response } from 'express'
 import { z } from 'zod'
 import type { Dispatcher } from '../dispatcher.js'
 import { inspect } from '../explain.js'
@@ -40,21 +40,22 @@ export function workerRoutes(app: Express, options: WorkerRoutes): void {
     get: async (_req, res) => sendJson(res, 200, await view()),
   })
 
-  route(app, '/workers', {
-    async put(req, res) {
+  const resize = {
+    async put(req: Request, res: Response) {
       const body = inspect(bound, await readBody(req, body_limit))
       if (!body.ok) throw invalid('invalid_request', body.findings)
       dispatcher.resize(body.data.max_workers)
       sendJson(res, 200, await view())
     },
-  })
+  }
+  route(app, '/workers', resize, 'admin')
 
   const views = [...types.values()].map(typeView)
   route(app, '/types', { get: (_req, res) => sendJson(res, 200, { types: views }) })
 }
 
 function typeView(type: JobType) {
-  const { name, description, disabled, timeout_ms, retry_count, backoff, payload } = type
+  const { name, description, disabled, timeout_ms, retry_count, backoff, concurrency, reserved, payload } = type
   return {
     name,
     description,
@@ -63,6 +64,8 @@ function typeView(type: JobType) {
     timeout_ms,
     retry_count,
     backoff,
+    concurrency,
+    reserved,
     payload_schema: payload === null ? {} : jsonSchema(payload),
   }
 }

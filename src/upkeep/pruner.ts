@@ -1,8 +1,8 @@
 // Deletes final jobs that are older or more than `retention` allows, in steps that hold up nobody.
-import type { Retention } from '../config.js'
 import type { EventBus } from '../events.js'
 import type { FinalStatus } from '../job.js'
 import type { JobType } from '../job-types.js'
+import type { Retention } from '../settings.js'
 import type { PruneRequest } from '../store/store.js'
 import type { JobTracker } from '../tracker.js'
 import { every, type Loop } from './every.js'

@@ -1,9 +1,9 @@
 // Retention: which jobs go when, by status and type, on a real store.
 import { describe, expect, onTestFinished, test } from 'vitest'
-import type { Retention } from '../../src/config.js'
 import { createEventBus } from '../../src/events.js'
 import { createIds } from '../../src/ids.js'
 import type { Step } from '../../src/job.js'
+import type { Retention } from '../../src/settings.js'
 import { createTracker } from '../../src/tracker.js'
 import { createPruner, policiesOf } from '../../src/upkeep/pruner.js'
 import { openFresh } from '../store/open.js'

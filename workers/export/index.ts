@@ -6,28 +6,13 @@ import { defineJob, type JobContext } from '../../src/define-job.js'
 import { FORMATS, formatOf } from './format.js'
 import { openJobRows } from './own-jobs.js'
 import { DATE_PREFIX, type Rows, type Selection } from './selection.js'
+import { sqlSource } from './source.js'
 
 const MAX_COLUMNS = 200
 const NAME = /^[\w-]{1,64}$/
 
-const sqlSource = z
-  .strictObject({
-    driver: z.enum(['sqlite3', 'sqlite', 'postgres']),
-    /** The path or file: URI of a SQLite file, or a postgres:// URL. */
-    source: z.string().min(1),
-    table: z.string().min(1).optional(),
-    query: z.string().min(1).optional(),
-    /** What `filters.date` looks at. */
-    date_column: z.string().min(1).optional(),
-  })
-  .refine(
-    ({ table, query }) => (table === undefined) !== (query === undefined),
-    'must have table or query, and not both',
-  )
-
 const config = z.strictObject({ sources: z.record(z.string().regex(NAME), sqlSource).default({}) })
 
-export type SqlSource = z.output<typeof sqlSource>
 type Config = z.output<typeof config>
 type Payload = z.output<ReturnType<typeof payload>>
 

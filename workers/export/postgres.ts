@@ -1,8 +1,8 @@
 // Rows of a PostgreSQL table or query: a cursor in a read-only transaction, so that any number takes the same memory.
 import pg from 'pg'
 import { NonRetryableError } from '../../src/define-job.js'
-import type { SqlSource } from './index.js'
 import { type Cell, chosenColumns, type Rows, type Selection, spanOf } from './selection.js'
+import type { SqlSource } from './source.js'
 
 const BATCH = 500
 const CONNECT_LIMIT_MS = 10_000

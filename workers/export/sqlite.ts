@@ -3,8 +3,8 @@ import { createRequire } from 'node:module'
 import { setImmediate as turn } from 'node:timers/promises'
 import type BetterSqlite3 from 'better-sqlite3'
 import { NonRetryableError, sqlitePackage } from '../../src/define-job.js'
-import type { SqlSource } from './index.js'
 import { type Cell, chosenColumns, type Rows, type Scalar, type Selection, spanOf } from './selection.js'
+import type { SqlSource } from './source.js'
 
 const Database: typeof BetterSqlite3 = createRequire(import.meta.url)(sqlitePackage())
 

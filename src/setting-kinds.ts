@@ -1,0 +1,87 @@
+// The kinds of values that settings have, each with a message that says what is allowed.
+import { z } from 'zod'
+
+/** A mapping of these keys and no others; with nothing after its colon it counts as left out. */
+export function section<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
+  return orEmpty(z.strictObject(shape))
+}
+
+export function orEmpty<S extends z.ZodType>(schema: S) {
+  return z.preprocess((value) => value ?? {}, schema)
+}
+
+export function whole(min: number, max: number) {
+  const error = `must be a whole number from ${min} to ${max}`
+  return z.number(error).refine((value) => Number.isInteger(value) && value >= min && value <= max, error)
+}
+
+export function number(min: number, max: number) {
+  const error = `must be a number from ${min} to ${max}`
+  return z.number(error).refine((value) => value >= min && value <= max, error)
+}
+
+export function origin() {
+  const error = 'must be an origin such as "https://app.example.com", without a path; "*" would let in every site'
+  return z
+    .string(error)
+    .refine((text) => /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text, error)
+}
+
+export function host() {
+  const error = 'must be a host name or an address, without a port'
+  return z.string(error).regex(/^[\w.:%-]+$/, error)
+}
+
+export function folder() {
+  const error = 'must be the path of a folder'
+  return z.string(error).regex(/\S/, error)
+}
+
+export function driver() {
+  return z.enum(['sqlite3', 'sqlite'], {
+    error: ({ input }) =>
+      /^(postgres|pg)/.test(String(input)) ? 'postgres is not in this release, use "sqlite3"' : 'must be "sqlite3"',
+  })
+}
+
+/** A plain path, or a URI as SQLite reads it (sqlite.org/uri.html), which better-sqlite3 does not. */
+export function sqliteSource() {
+  return z.string('must be a path or a "file:" URI').transform((text, ctx) => {
+    const parsed = parseSource(text)
+    if (typeof parsed !== 'string') return parsed
+    ctx.addIssue({ code: 'custom', message: parsed })
+    return z.NEVER
+  })
+}
+
+interface DatabaseFile {
+  /** Absolute, or relative to `Config.dir`. */
+  path: string
+  /** Names of parameters that have no effect. */
+  unused: string[]
+}
+
+/** The file that a source names, or what is wrong with the source. */
+function parseSource(text: string): DatabaseFile | string {
+  const [uri, host = '', encoded = '', query = ''] = /^file:(?:\/\/([^/?#]*))?([^?#]*)\??([^#]*)/.exec(text) ?? []
+  if (uri === undefined && /^\w+:\/\//.test(text))
+    return 'must be a path or a "file:" URI, only SQLite is in this release'
+  if (host !== '' && host !== 'localhost') return 'must not name a host: write file:jobs.db or file:///folder/jobs.db'
+  const path = uri === undefined ? text : decode(encoded)
+  if (path === null || path.includes('\0')) return 'must have valid percent-encoding and no NUL'
+  const parameters = [...new URLSearchParams(query)].map(([name, value]) => ({ name, text: `${name}=${value}` }))
+  if (path.trim() === '' || path === ':memory:' || parameters.some(({ text }) => text === 'mode=memory'))
+    return 'must name a file, what is only in memory does not survive a restart'
+  return { path, unused: parameters.filter(({ text }) => !HARMLESS.includes(text)).map(({ name }) => name) }
+}
+
+/** They stand in the default: a warning about them would be the first that everybody sees. */
+const HARMLESS = ['cache=shared', '_fk=1']
+
+function decode(text: string): string | null {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,141 @@
+// Every key of config.yaml with its range and its default.
+import { z } from 'zod'
+import { SCOPES } from './api-key.js'
+import { bytes } from './bytes.js'
+import { duration } from './duration.js'
+import { driver, folder, host, number, orEmpty, origin, section, sqliteSource, whole } from './setting-kinds.js'
+
+const KIB = 1_024
+const GIB = 1_073_741_824
+const SECOND = 1_000
+const HOUR = 3_600 * SECOND
+
+/** Defaults are written as people write them in the file, and pass the same checks. */
+export const settings = section({
+  server: section({
+    host: host().prefault('127.0.0.1'),
+    /** 0 picks a free one. */
+    port: whole(0, 65_535).prefault(8080),
+    body_limit: bytes({ min: KIB, max: 65_536 * KIB }).prefault('1MiB'),
+    /** Sites whose pages may use the API from a browser. */
+    cors_origins: z.array(origin(), 'must be a list of origins').prefault([]),
+  }),
+  data: section({
+    database: section({
+      master: section({
+        driver: driver().prefault('sqlite3'),
+        source: sqliteSource().prefault('file:jobs.db?cache=shared&_fk=1'),
+      }),
+    }),
+    artifacts: section({
+      dir: folder().prefault('./data/artifacts'),
+      /** Of one job, all together. */
+      max_bytes: bytes({ min: 0, max: 1_024 * GIB }).prefault('1GiB'),
+    }),
+    /** What payloads, results and artifacts of all jobs may take before no artifact is taken any more. */
+    max_bytes: bytes({ min: 0, max: 1_048_576 * GIB }).prefault('10GiB'),
+    /** Jobs that are not final, so that `delay` is no way around `queue_size`. */
+    max_stored: whole(1, 1_000_000_000).prefault(1_000_000),
+  }),
+  worker: orEmpty(
+    z
+      .strictObject({
+        max_workers: workers().prefault(10),
+        min_workers: workers().prefault(1),
+        queue_size: whole(1, 100_000_000).prefault(100),
+        job_timeout: jobTimeout().prefault(300),
+        /** Heap of one thread; without a bound V8 collects late, and many busy threads take much. */
+        resource_limits: section({ max_old_generation_mb: whole(16, 65_536).prefault(512) }),
+        types: z.array(folder(), 'must be a list of folders').prefault([]),
+        shutdown_grace: duration({ max: HOUR }).prefault(30),
+        cancel_grace: duration({ max: HOUR }).prefault(5),
+        priority_aging: duration().prefault('1h'),
+        poison_after: whole(1, 100).prefault(3),
+        poll: duration({ min: 100, max: 60 * SECOND }).prefault('1s'),
+        backoff: section(backoffWithDefaults()),
+      })
+      .refine(({ min_workers, max_workers }) => !(min_workers > max_workers), {
+        path: ['min_workers'],
+        error: 'must not be above worker.max_workers',
+        // Said beside problems of other keys too: then the object may lack keys, or be none.
+        when: ({ issues }) => !issues.some(({ path }) => path?.[0] === 'min_workers' || path?.[0] === 'max_workers'),
+      }),
+  ),
+  jobs: orEmpty(z.record(z.string(), orEmpty(z.record(z.string(), z.unknown())))),
+  retention: section(retentionWithDefaults()),
+  auth: section({
+    keys: z
+      .array(apiKey(), 'must be a list of keys')
+      .prefault([])
+      .superRefine((keys, ctx) => {
+        for (const field of ['name', 'sha256'] as const) {
+          const twice = keys.findIndex((key, i) => keys.findIndex((other) => other[field] === key[field]) < i)
+          if (twice >= 0)
+            ctx.addIssue({ code: 'custom', path: [twice, field], message: 'must not be that of another key' })
+        }
+      }),
+  }),
+})
+
+function apiKey() {
+  const name = 'must be a name of up to 64 letters, digits and ._-'
+  const sha256 = 'must be the SHA-256 of the key, 64 hexadecimal digits; "jobmill key" makes one'
+  return z.strictObject({
+    name: z.string(name).regex(/^[\w.-]{1,64}$/, name),
+    sha256: z
+      .string(sha256)
+      .regex(/^[\da-f]{64}$/i, sha256)
+      .toLowerCase(),
+    scopes: z
+      .array(z.enum(SCOPES))
+      .min(1)
+      .refine((scopes) => new Set(scopes).size === scopes.length, 'must not have one twice'),
+  })
+}
+
+export type Settings = z.output<typeof settings>
+export type Retention = Settings['retention']
+
+/** How long final jobs are kept, by status; the same under `retention` and under `jobs.<type>.retention`. */
+export function retentionKeys() {
+  const kept = () =>
+    section({
+      max_age: z.union([z.literal('forever').transform(() => null), duration({ min: SECOND })]).optional(),
+      max_count: whole(0, 1_000_000_000).optional(),
+      max_bytes: bytes({ min: 0, max: 1_048_576 * GIB }).optional(),
+    })
+  return { completed: kept(), failed: kept(), cancelled: kept() }
+}
+
+/** Failed jobs are kept longer: somebody may still want to look at them. */
+function retentionWithDefaults() {
+  const { completed, failed, cancelled } = retentionKeys()
+  const unless = (max_age: string, schema: typeof completed) =>
+    z.preprocess((value) => (typeof (value ?? {}) === 'object' ? { max_age, ...(value as object) } : value), schema)
+  return { completed: unless('7d', completed), failed: unless('30d', failed), cancelled: unless('7d', cancelled) }
+}
+
+/** How many jobs or threads there may be at once. */
+export function workers(min = 1) {
+  return whole(min, 512)
+}
+
+/** The keys of a backoff, all optional; the same under `worker` and under `jobs.<type>`. */
+export function backoffKeys() {
+  return { base: duration(), factor: number(1, 10), max: duration(), jitter: number(0, 1) }
+}
+
+function backoffWithDefaults() {
+  const { base, factor, max, jitter } = backoffKeys()
+  return {
+    base: base.prefault('1s'),
+    factor: factor.prefault(2),
+    max: max.prefault('5m'),
+    jitter: jitter.prefault(0.1),
+  }
+}
+
+/** The range of a run's timeout, the same under `worker` and under `jobs.<type>`: a timer of Node ends at 24.8 days. */
+export function jobTimeout() {
+  return duration({ min: 100, max: 24 * 24 * HOUR })
+}
