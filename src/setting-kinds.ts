@@ -54,7 +54,7 @@ export function sqliteSource() {
   })
 }
 
-interface DatabaseFile {
+export interface DatabaseFile {
   /** Absolute, or relative to `Config.dir`. */
   path: string
   /** Names of parameters that have no effect. */

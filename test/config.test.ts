@@ -223,7 +223,7 @@ describe('a bad file is refused', () => {
     ['jobs: []', '1: jobs: must be a mapping, is a list'],
     // unknown keys
     ['worker:\n  max_wokers: 3', '2: worker.max_wokers: unknown key, did you mean "max_workers"?'],
-    ['server:\n  xyzzy: 3', '2: server.xyzzy: unknown key, known here: host, port, body_limit'],
+    ['server:\n  xyzzy: 3', '2: server.xyzzy: unknown key, known here: host, port, body_limit, cors_origins'],
     ['schedules: {}', '1: schedules: unknown key, known here: server, data, worker, jobs, retention, auth'],
     ['Worker: {}', '1: Worker: unknown key, did you mean "worker"?'],
     ['constructor: 1', '1: constructor: unknown key, known here: server, data, worker, jobs, retention, auth'],
@@ -339,6 +339,59 @@ describe('the file', () => {
   })
 })
 
+describe('keys, origins, retention and artifacts', () => {
+  const SHA = 'ab'.repeat(32)
+
+  it('are read, hashes in lower case', () => {
+    const { auth, server, retention, data } = load(
+      `server: { cors_origins: ["https://a.example.com", "http://localhost:3000"] }
+auth:
+  keys: [{ name: shop, sha256: ${SHA.toUpperCase()}, scopes: ["jobs:read", "jobs:write"] }]
+data: { max_bytes: 1GiB, artifacts: { dir: files } }
+retention: { completed: { max_count: 5 }, failed: { max_age: forever }, cancelled: }
+`,
+      { env: { JOBMILL_API_KEY: 'a-key-of-many-letters' } },
+    )
+    expect(auth.keys).toEqual([
+      { name: 'shop', sha256: SHA, scopes: ['jobs:read', 'jobs:write'] },
+      { name: 'JOBMILL_API_KEY', sha256: expect.stringMatching(/^[\da-f]{64}$/), scopes: ['admin'] },
+    ])
+    expect(server.cors_origins).toEqual(['https://a.example.com', 'http://localhost:3000'])
+    expect(data).toMatchObject({ max_bytes: 1_073_741_824, artifacts: { dir: join(cwd, 'files') } })
+    expect(retention).toEqual({
+      completed: { max_age: 7 * 86_400_000, max_count: 5 },
+      failed: { max_age: null },
+      cancelled: { max_age: 7 * 86_400_000 },
+    })
+  })
+
+  it.each([
+    [`auth: { keys: [{ name: a, sha256: ${SHA}, scopes: [all] }] }`, 'auth.keys.0.scopes.0: must be "jobs:read" or'],
+    [
+      `auth: { keys: [{ name: a b, sha256: ${SHA}, scopes: [admin] }] }`,
+      'auth.keys.0.name: must be a name of up to 64',
+    ],
+    [
+      'auth: { keys: [{ name: a, sha256: secret-itself, scopes: [admin] }] }',
+      'auth.keys.0.sha256: must be the SHA-256',
+    ],
+    [`auth: { keys: [{ name: a, sha256: ${SHA}, scopes: [] }] }`, 'auth.keys.0.scopes: must have at least 1 entries'],
+    [
+      `auth: { keys: [{ name: a, sha256: ${SHA}, scopes: [admin] }, { name: b, sha256: ${SHA}, scopes: [admin] }] }`,
+      'auth.keys.1.sha256: must not be that of another key',
+    ],
+    ['server: { cors_origins: ["*"] }', 'server.cors_origins.0: must be an origin such as'],
+    ['server: { cors_origins: ["https://a.example.com/"] }', 'server.cors_origins.0: must be an origin such as'],
+    ['retention: { completed: 7d }', 'retention.completed: must be a mapping, is "7d"'],
+    ['retention: { pending: { max_age: 7d } }', 'retention.pending: unknown key'],
+    ['retention: { failed: { max_age: never } }', 'retention.failed.max_age: must be'],
+  ])('are refused: %s', (yaml, message) => {
+    const [first = ''] = problems(yaml)
+    expect(first).toContain(message)
+    expect(first).not.toContain('secret-itself')
+  })
+})
+
 describe('variables and arguments', () => {
   it('win over the file, and arguments over variables', () => {
     const yaml = 'server: {host: file.example, port: 1}\nworker: {max_workers: 1, queue_size: 1}'
@@ -408,7 +461,13 @@ describe('variables and arguments', () => {
   })
 
   it('of other programs and of tests are left alone', () => {
-    const env = { PATH: '/bin', JOBMILL_API_KEY: 'k', JOBMILL_TEST_ANY: 'x', JOBMILL_TEST_A__B: 'x', JOBMILLER__X: '1' }
+    const env = {
+      PATH: '/bin',
+      JOBMILL_API_KEY: 'a-key-of-many-letters',
+      JOBMILL_TEST_ANY: 'x',
+      JOBMILL_TEST_A__B: 'x',
+      JOBMILLER__X: '1',
+    }
     expect(problems(BLOCK, { env })).toEqual([])
   })
 })

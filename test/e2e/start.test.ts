@@ -1,11 +1,12 @@
 // Starting: what is wrong is said in a sentence, with exit code 1; what is right serves real mail.
 
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { freshFolder } from '../support/folder.js'
 import { launch, startProcess } from '../support/process.js'
+import { until } from '../support/until.js'
 
 async function refusal(
   files: Record<string, unknown>,
@@ -42,12 +43,21 @@ describe('the program refuses to start', () => {
     expect(await refusal({}, ['swerve'])).toContain('swerve')
   })
 
-  test('off loopback, where everybody could run jobs', async () => {
+  test('off loopback without a key, and says how to make one', async () => {
     for (const args of [
       ['--host', '0.0.0.0'],
       ['--host', '0.0.0.0', '--check-config'],
     ]) {
-      expect(await refusal({}, args)).toMatch(/^--host: server.host: must be a loopback address/)
+      expect(await refusal({}, args)).toMatch(
+        /^--host: server.host: must be a loopback address as long as there is no API key: .*"jobmill key" makes one/,
+      )
+    }
+  })
+
+  test('with a JOBMILL_API_KEY that is too short or does not fit into a header, and does not show it', async () => {
+    for (const key of ['short', 'has blanks in it, many of them', 'ümlaut-ümlaut-ümlaut']) {
+      const errors = await refusal({}, [], { JOBMILL_API_KEY: key })
+      expect(errors).toBe('JOBMILL_API_KEY: must have at least 16 characters, of letters, digits and -._~+/\n')
     }
   })
 
@@ -137,6 +147,56 @@ describe('the program', () => {
     const { reason } = types.find(({ name }) => name === 'typed') ?? {}
     if (reason !== null) expect(reason).toMatch(/does not read this kind of file; use \.js or \.mjs/)
     else expect((await reaches((await submit({ type: 'typed', payload: 1 })).id, 'completed')).result).toBe(2)
+  })
+
+  test('makes a key whose lines let it in from any address', async () => {
+    const { exit, output } = launch(freshFolder(), ['key', '--name', 'shop'])
+    expect((await exit).code).toBe(0)
+    const [, key = '', yaml = ''] = /\n {2}(jm_[\w-]{43})\n[\s\S]*?\n(auth:[\s\S]*)$/.exec(output()) ?? []
+    expect(yaml).toContain('- name: shop')
+    expect(yaml).not.toContain(key)
+    const { url } = await startProcess(freshFolder({ 'config.yaml': `server: { host: 0.0.0.0 }\n${yaml}` }))
+    const at = url.replace('0.0.0.0', '127.0.0.1')
+    expect((await fetch(`${at}/jobs`)).status).toBe(401)
+    const headers = { Authorization: `Bearer ${key}`, Host: 'jobs.example.com' }
+    expect((await fetch(`${at}/jobs`, { headers })).status).toBe(200)
+  })
+
+  test('takes the key of JOBMILL_API_KEY, with all scopes', async () => {
+    const JOBMILL_API_KEY = 'a-key-of-many-letters'
+    const { url } = await startProcess(freshFolder(), { JOBMILL_API_KEY })
+    const headers = { Authorization: `Bearer ${JOBMILL_API_KEY}` }
+    expect((await fetch(`${url}/jobs`)).status).toBe(401)
+    const body = JSON.stringify({ max_workers: 2 })
+    expect((await fetch(`${url}/workers`, { method: 'PUT', headers, body })).status).toBe(200)
+  })
+
+  test('lives on when what a type’s file started fails long after it was loaded', async () => {
+    const folder = freshFolder({
+      'types/late.mjs': `setTimeout(() => { throw new Error('much later') }, 300)
+        setTimeout(() => { Promise.reject(new Error('rejected later')) }, 400)
+        export default { run: () => 'fine' }`,
+      'config.yaml': { worker: { types: ['types'] } },
+    })
+    const { lines, submit, reaches } = await startProcess(folder)
+    const told = (error: string) => lines().some((line) => line.type === 'late' && line.error === error)
+    await until('both errors came', () => told('much later') && told('rejected later'))
+    expect((await reaches((await submit({ type: 'late' })).id, 'completed')).result).toBe('fine')
+  })
+
+  test('stops cleanly when a signal comes while it starts', async () => {
+    const folder = freshFolder({
+      'types/slow.mjs': `import { setTimeout } from 'node:timers/promises'
+        import { appendFileSync } from 'node:fs'
+        appendFileSync('begun', 'x'); await setTimeout(1000); export default { run() {} }`,
+      'config.yaml': { worker: { types: ['types'] } },
+    })
+    const { child, exit, output } = launch(folder, ['--port', '0'])
+    await until('it loads its types', () => existsSync(join(folder, 'begun')))
+    expect(output()).not.toContain('listens')
+    child.kill('SIGTERM')
+    expect(await exit).toEqual({ code: 0, signal: null })
+    expect(output()).toContain('"stopped"')
   })
 
   test('keeps its memory flat while a full queue refuses 20,000 jobs', async () => {
