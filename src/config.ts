@@ -1,7 +1,8 @@
 // Reads and checks the settings of jobmill, from all the places that they come from.
-import { dirname, resolve } from 'node:path'
+import { existsSync, realpathSync } from 'node:fs'
+import { basename, dirname, join, resolve, sep } from 'node:path'
 import { type ApiKey, BEARER_TOKEN, sha256Of } from './api-key.js'
-import { ConfigError, checkAt, readSource, type Source, type SourceOptions } from './config-file.js'
+import { ConfigError, checkAt, type Problem, readSource, type Source, type SourceOptions } from './config-file.js'
 import { type Settings, settings } from './settings.js'
 
 /** Checked settings. Spans are milliseconds, sizes bytes, paths absolute. */
@@ -30,15 +31,14 @@ export function loadConfig(options: SourceOptions): Config {
   const { file, locate } = source
   const dir = file === null ? resolve(options.cwd) : dirname(file)
   const { path, unused } = data.database.master.source
+  const own = { database: resolve(dir, path), artifacts: resolve(dir, data.artifacts.dir) }
+  const endangered = rootsWithOwnFiles(jobs.cleanup?.roots, dir, own, locate)
+  if (endangered.length > 0) throw new ConfigError(endangered)
   return {
     dir,
     file,
     server,
-    data: {
-      ...data,
-      database: { file: resolve(dir, path) },
-      artifacts: { ...data.artifacts, dir: resolve(dir, data.artifacts.dir) },
-    },
+    data: { ...data, database: { file: own.database }, artifacts: { ...data.artifacts, dir: own.artifacts } },
     worker: { ...worker, types: worker.types.map((folder) => resolve(dir, folder)) },
     jobs,
     retention,
@@ -46,6 +46,36 @@ export function loadConfig(options: SourceOptions): Config {
     warnings: unused.length === 0 ? [] : [unusedWarning(locate(SOURCE_PATH), unused)],
     locate,
   }
+}
+
+/** A cleanup must not reach jobmill's own files: that they are old does not mean that they are not needed. */
+function rootsWithOwnFiles(
+  roots: unknown,
+  dir: string,
+  own: Record<string, string>,
+  locate: Source['locate'],
+): Problem[] {
+  if (!Array.isArray(roots)) return []
+  return roots.flatMap((root, i) => {
+    const [name] =
+      Object.entries(own).find(([, path]) => typeof root === 'string' && overlap(resolve(dir, root), path)) ?? []
+    if (name === undefined) return []
+    const key = `jobs.cleanup.roots.${i}`
+    const message = `must not hold jobmill's own ${name}, which a cleanup would delete`
+    return [{ key, where: locate(['jobs', 'cleanup', 'roots', i]), message }]
+  })
+}
+
+/** Whether one is the other or lies in it, by real paths as far as they exist. */
+function overlap(root: string, path: string): boolean {
+  const [a, b] = [realPath(root) + sep, realPath(path) + sep]
+  return a.startsWith(b) || b.startsWith(a)
+}
+
+function realPath(path: string): string {
+  const parent = dirname(path)
+  if (existsSync(path)) return realpathSync(path)
+  return parent === path ? path : join(realPath(parent), basename(path))
 }
 
 const MIN_KEY_LENGTH = 16

@@ -382,6 +382,13 @@ retention: { completed: { max_count: 5 }, failed: { max_age: forever }, cancelle
     ],
     ['server: { cors_origins: ["*"] }', 'server.cors_origins.0: must be an origin such as'],
     ['server: { cors_origins: ["https://a.example.com/"] }', 'server.cors_origins.0: must be an origin such as'],
+    ['jobs: { cleanup: { roots: ["."] } }', "jobs.cleanup.roots.0: must not hold jobmill's own database"],
+    ['jobs: { cleanup: { roots: ["logs", "data"] } }', "jobs.cleanup.roots.1: must not hold jobmill's own artifacts"],
+    [
+      'jobs: { cleanup: { roots: ["data/artifacts/ab"] } }',
+      "jobs.cleanup.roots.0: must not hold jobmill's own artifacts",
+    ],
+    ['jobs: { cleanup: { roots: ["./jobs.db"] } }', "jobs.cleanup.roots.0: must not hold jobmill's own database"],
     ['retention: { completed: 7d }', 'retention.completed: must be a mapping, is "7d"'],
     ['retention: { pending: { max_age: 7d } }', 'retention.pending: unknown key'],
     ['retention: { failed: { max_age: never } }', 'retention.failed.max_age: must be'],

@@ -4,26 +4,43 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { freshFolder } from './support/folder.js'
 import { launch, startProcess } from './support/process.js'
+import { until } from './support/until.js'
 
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
-const blocks = [...readme.matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, language, text]) => ({
+const blocks = [...readme.matchAll(/^```(\w+)( part)?\n(.*?)^```$/gms)].map(([, language, part, text]) => ({
   language,
+  /** Whether the answer has more than is shown. */
+  part: part !== undefined,
   text: String(text),
 }))
 const of = (language: string) => blocks.filter((block) => block.language === language).map(({ text }) => text)
 
-/** The README's types, with the imports that a file elsewhere needs. */
+/** The README's types, by the names that it gives them; with the imports that a file elsewhere needs. */
 function typeFiles() {
   const build = new URL('../dist/src/define-job.js', import.meta.url).href
   const greet = String(of('ts')[0])
     .replace("'zod'", `'${import.meta.resolve('zod')}'`)
     .replace("'../src/define-job.js'", `'${build}'`)
-  return { 'types/greet.mjs': greet, 'types/fetch.mjs': String(of('js')[0]) }
+  const named = of('js').map((text) => [/^\/\/ (\S+)/.exec(text)?.[1], text])
+  return { 'my-types/greet.mjs': greet, ...Object.fromEntries(named) }
 }
 
 /** The same names with values of the same kind; words of a fixed meaning have to be the same. */
 function shape(value: unknown, name = ''): unknown {
-  if (['type', 'status', 'reason', 'reason_detail', 'priority', 'attempt', 'max_attempts', 'timeout_ms'].includes(name))
+  if (
+    [
+      'type',
+      'status',
+      'reason',
+      'reason_detail',
+      'priority',
+      'attempt',
+      'max_attempts',
+      'timeout_ms',
+      'interruptions',
+      'found',
+    ].includes(name)
+  )
     return value
   if (Array.isArray(value)) return value.map((item) => shape(item))
   if (value === null || typeof value !== 'object') return value === null ? null : typeof value
@@ -31,46 +48,45 @@ function shape(value: unknown, name = ''): unknown {
 }
 
 describe('the README', () => {
-  test('shows commands that work and answers that jobmill gives', async () => {
-    const folder = freshFolder({ ...typeFiles(), 'config.yaml': { worker: { types: ['types'] } } })
-    const { url, reaches } = await startProcess(folder)
-    let last = { id: '', body: {} as unknown }
+  test('is a walk-through that works: commands, answers, types, a cancel and a kill -9', async () => {
+    const folder = freshFolder({ ...typeFiles(), 'config.yaml': { worker: { types: ['my-types'], cancel_grace: 1 } } })
+    let service = await startProcess(folder)
+    let last = { id: '', text: '' }
     let compared = 0
-    for (const { language, text } of blocks) {
-      if (language === 'sh' && text.startsWith('curl')) {
-        for (const line of text.trim().split('\n')) {
-          // Asking for a job is asking how it ended.
-          if (/jobs\/JOB_ID$/.test(line)) await reaches(last.id, 'completed', 'failed')
-          const command = line.replaceAll('http://localhost:8080', url).replaceAll('JOB_ID', last.id)
-          const body = JSON.parse(
-            execFileSync('sh', ['-c', `${command} --silent --fail-with-body`], { encoding: 'utf8' }),
-          )
-          last = { id: body.id ?? last.id, body }
-        }
-      }
-      if (language === 'json') {
-        expect(shape(last.body)).toEqual(shape(JSON.parse(text)))
-        compared += 1
-      }
+
+    async function curl(line: string): Promise<void> {
+      // Asking for a job is asking how it ended.
+      if (/jobs\/JOB_ID$/.test(line)) await service.reaches(last.id, 'completed', 'failed', 'cancelled')
+      if (/\/cancel/.test(line)) await service.reaches(last.id, 'processing', 'scheduled')
+      const command = line.replaceAll('http://localhost:8080', service.url).replaceAll('JOB_ID', last.id)
+      const text = execFileSync('sh', ['-c', `${command} --silent --fail-with-body`], { encoding: 'utf8' })
+      last = { id: text.startsWith('{') ? (JSON.parse(text).id ?? last.id) : last.id, text }
     }
-    expect(compared).toBe(3)
-    expect(await reaches(last.id, 'completed', 'failed')).toMatchObject({
-      type: 'greet',
-      result: { greeting: 'Hello, Ada' },
-    })
-  })
+
+    async function kill(): Promise<void> {
+      await until('it works', async () => (await service.get(last.id)).progress > 0)
+      await service.kill('SIGKILL')
+      service = await startProcess(folder)
+    }
+
+    for (const { language, text, part } of blocks) {
+      if (language === 'sh' && text.startsWith('curl')) for (const line of text.trim().split('\n')) await curl(line)
+      if (language === 'sh' && text.startsWith('kill -9')) await kill()
+      if (language === 'csv') expect(last.text.split('\r\n')[0]).toBe(text.trim())
+      if (language === 'json') {
+        const [answer, shown] = [shape(JSON.parse(last.text)), shape(JSON.parse(text))]
+        if (part) expect(answer).toMatchObject(shown as object)
+        else expect(answer).toEqual(shown)
+      }
+      if (language === 'json' || language === 'csv') compared += 1
+    }
+    expect(compared).toBe(8)
+  }, 120_000)
 
   test('shows configurations that are valid', async () => {
     expect(of('yaml').length).toBeGreaterThanOrEqual(3)
     for (const yaml of of('yaml')) {
-      const { exit, errors } = launch(
-        freshFolder({
-          'config.yaml': yaml,
-          'my-types/fetch.js': String(of('js')[0]),
-          'my-types/package.json': { type: 'module' },
-        }),
-        ['--check-config'],
-      )
+      const { exit, errors } = launch(freshFolder({ ...typeFiles(), 'config.yaml': yaml }), ['--check-config'])
       expect([(await exit).code, errors()]).toEqual([0, ''])
     }
   })
@@ -87,10 +103,11 @@ describe('the README', () => {
   })
 
   test('shows a job type for folders of one’s own that runs', async () => {
-    const folder = freshFolder({ ...typeFiles(), 'config.yaml': { worker: { types: ['types'] } } })
+    const folder = freshFolder({ ...typeFiles(), 'config.yaml': { worker: { types: ['my-types'] } } })
     const { url, submit, reaches } = await startProcess(folder)
-    const { id } = await submit({ type: 'fetch', payload: { url: `${url}/livez` } })
+    const { id } = await submit({ type: 'fetch', payload: { url: `${url}/readyz` } })
     expect((await reaches(id, 'completed', 'failed')).result).toEqual({ status: 200 })
+    expect(await (await fetch(`${url}/jobs/${id}/artifacts/answer.txt`)).json()).toEqual({ status: 'ready' })
   })
 
   test('names only commands of package.json', () => {
