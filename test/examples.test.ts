@@ -7,6 +7,7 @@ import { parse } from 'csv-parse/sync'
 import { expect, test } from 'vitest'
 import { freshFolder } from './support/folder.js'
 import { startProcess } from './support/process.js'
+import type { JobBody } from './support/service.js'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
@@ -23,12 +24,12 @@ test('the shop: exports, an invoice with its mail, a dry run of a cleanup', asyn
   const { url, call, reaches } = await startProcess(folder, { JOBMILL_CONFIG: 'examples/shop/config.yaml' })
 
   const page = readFileSync(join(ROOT, 'examples/README.md'), 'utf8')
-  const jobs = []
+  const jobs: JobBody[] = []
   for (const [, body] of page.matchAll(/^curl -X POST http:\/\/localhost:8080\/jobs -d '(.*)'$/gm)) {
     const { id } = (await call('POST', '/jobs', JSON.parse(String(body)))).body
     jobs.push(await reaches(id, 'completed', 'failed'))
   }
-  const download = async (i: number) => (await fetch(url + jobs[i]?.artifacts[0]?.url)).text()
+  const download = async (job: JobBody) => (await fetch(url + job.artifacts[0]?.url)).text()
   expect(jobs.map(({ type, status }) => [type, status])).toEqual([
     ['export', 'completed'],
     ['export', 'completed'],
@@ -36,13 +37,14 @@ test('the shop: exports, an invoice with its mail, a dry run of a cleanup', asyn
     ['cleanup', 'completed'],
   ])
 
-  const orders = parse(await download(0), { columns: true }) as { ordered_at: string }[]
-  expect(orders.length).toBe((jobs[0]?.result as { rows: number }).rows)
+  const [exported, turnover, invoice, cleanup] = jobs as [JobBody, JobBody, JobBody, JobBody]
+  const orders = parse(await download(exported), { columns: true }) as { ordered_at: string }[]
+  expect(orders.length).toBe((exported.result as { rows: number }).rows)
   expect(orders.length).toBeGreaterThan(20)
   expect(orders.every(({ ordered_at }) => ordered_at.startsWith('2024-03'))).toBe(true)
-  expect(JSON.parse(await download(1))).toHaveLength(35)
-  expect(await download(2)).toContain('<h1>Invoice 17</h1>')
-  const { mail } = jobs[2]?.result as { mail: string }
+  expect(JSON.parse(await download(turnover))).toHaveLength(35)
+  expect(await download(invoice)).toContain('<h1>Invoice 17</h1>')
+  const { mail } = invoice.result as { mail: string }
   expect(await reaches(mail, 'completed', 'failed')).toMatchObject({ type: 'email', status: 'completed' })
-  expect(jobs[3]?.result).toMatchObject({ dry_run: true, tables: [{ table: 'carts', deleted: expect.any(Number) }] })
+  expect(cleanup.result).toMatchObject({ dry_run: true, tables: [{ table: 'carts', deleted: expect.any(Number) }] })
 })
