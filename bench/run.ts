@@ -4,6 +4,7 @@ import autocannon from 'autocannon'
 import { newJob } from '../src/new-job.js'
 import { openSqliteStore } from '../src/store/sqlite/sqlite.js'
 import { inFolder, startEcho, startJobmill } from './processes.js'
+import { pruneSteps } from './retention.js'
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5)
 const SECONDS = Number(process.env.BENCH_SECONDS ?? 4)
@@ -108,6 +109,14 @@ async function submitToStart(): Promise<void> {
   })
 }
 
+async function retention(): Promise<void> {
+  for (const jobs of [10_000, 1_000_000]) {
+    const steps = await inFolder((folder) => pruneSteps(`${folder}/jobs.db`, jobs))
+    const at = (share: number) => (steps[Math.floor(share * (steps.length - 1))] as number).toFixed(1)
+    print(`a step of retention, ${jobs} final jobs`, `p50 ${at(0.5)}, p95 ${at(0.95)}, longest ${at(1)}`, 'ms')
+  }
+}
+
 async function call(
   url: string,
   path: string,
@@ -133,3 +142,4 @@ process.stdout.write(`Node ${process.version}, ${ROUNDS} rounds, median (lowest 
 await submissions()
 await noops()
 await submitToStart()
+await retention()

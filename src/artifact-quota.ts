@@ -21,6 +21,7 @@ export function createArtifactQuota({ store, bus, max_job, max_stored }: QuotaOp
 
   bus.subscribe((event) => {
     if (event.kind === 'job' && event.verb !== 'claim') granted.delete(event.job.id)
+    if (event.kind === 'late_outcome') granted.delete(event.id)
   })
 
   return {
