@@ -4,7 +4,7 @@ import type { Store } from './store/store.js'
 
 export interface ArtifactQuota {
   /** Grants up to `bytes` to the running job; 0 where there is no room. */
-  reserve(id: string, bytes: number): Promise<number>
+  reserve(id: string, bytes: number, signal: AbortSignal): Promise<number>
 }
 
 export interface QuotaOptions {
@@ -25,8 +25,10 @@ export function createArtifactQuota({ store, bus, max_job, max_stored }: QuotaOp
   })
 
   return {
-    async reserve(id, bytes) {
+    async reserve(id, bytes, signal) {
       const stored = Object.values(await store.counts()).reduce((sum, type) => sum + type.bytes, 0)
+      // A run that ended meanwhile must leave no grant behind.
+      signal.throwIfAborted()
       const underway = [...granted.values()].reduce((sum, n) => sum + n, 0)
       const own = granted.get(id) ?? 0
       const grant = Math.max(0, Math.min(bytes, max_job - own, max_stored - stored - underway))

@@ -1,5 +1,4 @@
 // Artifacts on this machine's disk: a folder for each run, its files numbered in the order of their making.
-import { createReadStream } from 'node:fs'
 import { open, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -8,8 +7,8 @@ import type { RunKey } from './pool/protocol.js'
 export interface ArtifactFiles {
   /** Where that run writes its files. */
   folder(run: RunKey): string
-  /** The bytes from `start` to `end`, both included, of the artifact at `index`. */
-  stream(run: RunKey, index: number, start: number, end: number): Readable
+  /** The bytes from `start` to `end`, both included, of the artifact at `index`. Rejects where the file is missing. */
+  stream(run: RunKey, index: number, start: number, end: number): Promise<Readable>
   /** Up to `length` bytes from `start` on. */
   read(run: RunKey, index: number, start: number, length: number): Promise<Uint8Array>
   /** Resolves also where there is nothing to remove. */
@@ -25,7 +24,10 @@ export function createArtifactFiles(dir: string): ArtifactFiles {
 
   return {
     folder,
-    stream: (run, index, start, end) => createReadStream(file(run, index), { start, end }),
+    async stream(run, index, start, end) {
+      const handle = await open(file(run, index), 'r')
+      return handle.createReadStream({ start, end })
+    },
 
     async read(run, index, start, length) {
       const handle = await open(file(run, index), 'r')

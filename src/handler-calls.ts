@@ -103,7 +103,7 @@ export function createHandlerCalls(options: HandlerCallsOptions): HandlerCalls {
       return files.read({ id, run }, index, start, READ_STEP)
     },
 
-    'artifacts.reserve': ({ bytes }, job) => quota.reserve(job.id, bytes),
+    'artifacts.reserve': ({ bytes }, job, signal) => quota.reserve(job.id, bytes, signal),
 
     async submit(body) {
       const at = now()

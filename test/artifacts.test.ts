@@ -1,5 +1,5 @@
 // Files that jobs make: seen when the job completes and not before, served whole and in part, gone when they count no more.
-import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs'
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { loadConfig } from '../src/config.js'
@@ -180,6 +180,7 @@ describe('a part of an artifact', () => {
     ['bytes=4-', 'efghij', 'bytes 4-9/10'],
     ['bytes=-2', 'ij', 'bytes 8-9/10'],
     ['bytes=8-100', 'ij', 'bytes 8-9/10'],
+    ['bytes=-5000', TEXT, 'bytes 0-9/10'],
     ['bytes=0-1,2-3', 'abcd', 'bytes 0-3/10'],
   ])('asked for by Range: %s is %s', async (range, text, content_range) => {
     const { http, url } = await served()
@@ -224,6 +225,29 @@ describe('a part of an artifact', () => {
     const { http, url } = await served()
     const { headers, text } = await http.head(url).expect(200)
     expect([headers['content-length'], text]).toEqual(['10', undefined])
+  })
+})
+
+describe('files that are not what they should be', () => {
+  test('a file that is missing is an error that a client can read', async () => {
+    const { submit, ends, http, path } = await start()
+    const { id } = await submit({ type: 'makes', payload: { files: { 'a.txt': 'a' } } })
+    await ends(id)
+    rmSync(join(path('data/artifacts'), id.slice(-2)), { recursive: true })
+    expect((await http.get(`/jobs/${id}/artifacts/a.txt`).expect(500)).body).toMatchObject({ code: 'internal_error' })
+  })
+
+  test('a stream that was destroyed after its end is no artifact', async () => {
+    const { submit, ends } = await start()
+    const { id } = await submit({ type: 'makes', payload: { files: {}, at_end: 'destroy' } })
+    expect(await ends(id)).toMatchObject({ status: 'failed', artifacts: [], error: { code: 'artifact_failed' } })
+  })
+
+  test('many files that are written at once share the quota without losing any of it', async () => {
+    const { submit, ends } = await start({ artifacts: { max_bytes: 9_000_000 } })
+    const { id } = await submit({ type: 'makes', payload: { files: {}, at_end: 'at_once' } })
+    const job = await ends(id)
+    expect([job.status, job.artifacts.length]).toEqual(['completed', 8])
   })
 })
 

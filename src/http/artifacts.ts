@@ -1,4 +1,5 @@
 // Serves artifacts as downloads: whole or in part (RFC 9110 §14), with a validator, under names of any script (RFC 6266).
+import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { create as contentDisposition } from 'content-disposition'
 import type { Express, Request, Response } from 'express'
@@ -34,7 +35,7 @@ export function artifactRoutes(app: Express, { store, files }: ArtifactRoutes): 
       const { start, end } = rangeOf(req, res, artifact.bytes, etag)
       res.setHeader('Content-Length', end - start + 1)
       if (req.method === 'HEAD' || end < start) res.end()
-      else await send(res, files, { id: job.id, run }, index, start, end)
+      else await send(res, await files.stream({ id: job.id, run }, index, start, end))
     },
   })
 }
@@ -49,8 +50,12 @@ function isKnown(req: Request, etag: string): boolean {
 function rangeOf(req: Request, res: Response, size: number, etag: string): { start: number; end: number } {
   const { range, 'if-range': condition = etag } = req.headers
   const whole = { start: 0, end: size - 1 }
-  if (range === undefined || condition !== etag) return whole
-  const ranges = parseRange(size, range, { combine: true })
+  // Ranges are for GET alone (RFC 9110 §14.2).
+  if (range === undefined || condition !== etag || req.method === 'HEAD') return whole
+  // More from the end than there is means all of it (§14.1.2); range-parser calls that unsatisfiable.
+  const [, suffix] = /^bytes=-(\d+)$/.exec(range) ?? []
+  const wanted = Number(suffix) > size && size > 0 ? `bytes=-${size}` : range
+  const ranges = parseRange(size, wanted, { combine: true })
   if (ranges === -1) {
     res.setHeader('Content-Range', `bytes */${size}`)
     res.removeHeader('Content-Disposition')
@@ -63,19 +68,11 @@ function rangeOf(req: Request, res: Response, size: number, etag: string): { sta
   return only
 }
 
-async function send(
-  res: Response,
-  files: ArtifactFiles,
-  run: { id: string; run: number },
-  index: number,
-  start: number,
-  end: number,
-): Promise<void> {
+async function send(res: Response, file: Readable): Promise<void> {
   try {
-    await pipeline(files.stream(run, index, start, end), res)
+    await pipeline(file, res)
   } catch (error) {
     // A client that left is no error of ours.
-    if (!res.destroyed || (error instanceof Error && 'code' in error && error.code !== 'ERR_STREAM_PREMATURE_CLOSE'))
-      throw error
+    if (!(error instanceof Error && 'code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE')) throw error
   }
 }

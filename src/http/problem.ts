@@ -33,7 +33,7 @@ function asServiceError(error: unknown): ServiceError {
 function writeProblem(req: Request, res: Response, error: ServiceError, retry_after: number | null): void {
   const { status, title } = PROBLEMS[error.code]
   if (retry_after !== null) res.setHeader('Retry-After', retry_after)
-  const body = {
+  const body = JSON.stringify({
     type: `urn:jobmill:problem:${error.code}`,
     title,
     status,
@@ -41,8 +41,10 @@ function writeProblem(req: Request, res: Response, error: ServiceError, retry_af
     instance: req.originalUrl,
     code: error.code,
     ...(error.errors === undefined ? {} : { errors: error.errors }),
-  }
+  })
   res.statusCode = status
   res.setHeader('Content-Type', 'application/problem+json')
-  res.end(JSON.stringify(body))
+  // Whatever the route had announced before it failed.
+  res.setHeader('Content-Length', Buffer.byteLength(body))
+  res.end(body)
 }

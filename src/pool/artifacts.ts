@@ -10,7 +10,7 @@ const MAX_ARTIFACTS = 100
 const MAX_NAME_BYTES = 255
 /** Room is asked for in steps of this, so that small writes do not each ask the main thread. */
 const ROOM_STEP = 1_048_576
-const BUFFER_BYTES = 262_144
+const BUFFER_BYTES = 65_536
 /** RFC 6838 names, then parameters as RFC 9110 §5.6.6 has them. */
 const MEDIA_TYPE = /^[\w!#$&^.+-]{1,127}\/[\w!#$&^.+-]{1,127}(;[\t\x20-\x7e]{1,200})?$/
 
@@ -19,8 +19,8 @@ export interface RunArtifacts {
   open(name: string, options?: ArtifactOptions): Writable
   /** All of them, in the order of their making, once they are on disk. Rejects where one is not whole. */
   finish(): Promise<Artifact[]>
-  /** Closes what is open: the run failed. */
-  abandon(): void
+  /** Closes what is open: the run failed. Resolves when nothing is written any more. */
+  abandon(): Promise<void>
 }
 
 interface OpenArtifact extends Artifact {
@@ -33,14 +33,27 @@ export function createRunArtifacts(folder: string, ask: (bytes: number) => Promi
   const made = new Map<string, OpenArtifact>()
   let room = 0
 
-  async function take(bytes: number): Promise<void> {
-    if (room < bytes) room += await ask(Math.max(bytes - room, ROOM_STEP))
-    if (room < bytes) throw artifactError('artifact_too_large', 'the artifacts of this job need more than its quota')
-    room -= bytes
+  let ended = false
+  let asking: Promise<void> = Promise.resolve()
+
+  /** One after another: streams that write at once must not count the same room twice. */
+  function take(bytes: number): Promise<void> {
+    const taken = asking.then(async () => {
+      if (room < bytes) {
+        const granted = await ask(Math.max(bytes - room, ROOM_STEP))
+        room += granted
+      }
+      if (room < bytes)
+        throw artifactError('artifact_too_large', 'the artifacts of this job need more than the quota has')
+      room -= bytes
+    })
+    asking = taken.catch(() => {})
+    return taken
   }
 
   return {
     open(name, { content_type = contentType(name) || 'application/octet-stream' } = {}) {
+      if (ended) throw artifactError('artifact_failed', 'the run of this job is over')
       checkName(name)
       if (!MEDIA_TYPE.test(content_type)) throw artifactError('artifact_failed', 'content_type must be a media type')
       if (made.has(name)) throw artifactError('artifact_failed', `there is an artifact "${name}" already`)
@@ -60,14 +73,21 @@ export function createRunArtifacts(folder: string, ask: (bytes: number) => Promi
     },
 
     async finish() {
+      ended = true
       if (made.size === 0) return []
       for (const artifact of made.values()) await whole(artifact)
       for (const level of [folder, dirname(folder), dirname(dirname(folder))]) await syncFolder(level)
       return [...made.values()].map(({ name, bytes, content_type }) => ({ name, bytes, content_type }))
     },
 
-    abandon() {
-      for (const { stream } of made.values()) stream.destroy()
+    async abandon() {
+      ended = true
+      for (const { stream } of made.values()) {
+        if (stream.closed) continue
+        const closed = new Promise((resolve) => stream.once('close', resolve))
+        stream.destroy()
+        await closed
+      }
     },
   }
 }
@@ -94,8 +114,9 @@ async function whole({ name, stream, failure }: OpenArtifact): Promise<void> {
   if (failure !== null) throw failure
   if (!stream.writableEnded)
     throw artifactError('artifact_failed', `the artifact "${name}" was not ended before the handler returned`)
-  if (stream.closed) return
-  await new Promise((resolve, reject) => stream.once('close', resolve).once('error', reject))
+  if (!stream.closed) await new Promise((resolve, reject) => stream.once('close', resolve).once('error', reject))
+  // Destroyed after its end: what was written last may not be there.
+  if (!stream.writableFinished) throw artifactError('artifact_failed', `the artifact "${name}" was cut off`)
 }
 
 function createFile(path: string, take: (bytes: number) => Promise<void>): Writable {

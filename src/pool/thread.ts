@@ -97,7 +97,7 @@ async function handle(
     const result = await definition.run(payload.data, ctx)
     return completed(result, await artifacts.finish())
   } catch (error) {
-    artifacts.abandon()
+    await artifacts.abandon()
     return { kind: 'failed', ...failureOf(error) }
   }
 }

@@ -1,4 +1,5 @@
 // Removes the files of runs that count no more: those that did not complete, and those whose job is gone or runs again.
+import { setImmediate as turn } from 'node:timers/promises'
 import type { ArtifactFiles } from '../artifacts.js'
 import type { EventBus } from '../events.js'
 import type { RunKey } from '../pool/protocol.js'
@@ -48,6 +49,8 @@ export function createArtifactJanitor({ files, store, bus }: JanitorOptions): Ar
     for await (const run of files.list()) {
       if (stopped) return
       await removeUnlessItCounts(run)
+      // Neither the list nor the store need a turn of the event loop: others do.
+      await turn()
     }
   }
 

@@ -39,7 +39,9 @@ test('every loop of a service that runs has turned, and after its stop none is l
   const { body } = await http.get('/livez').expect(200)
   expect(body).toEqual({
     status: 'alive',
-    loops: { dispatcher: { turned_at: expect.any(String) }, ticker: { turned_at: expect.any(String) } },
+    loops: Object.fromEntries(
+      ['dispatcher', 'pruner', 'ticker'].map((name) => [name, { turned_at: expect.any(String) }]),
+    ),
   })
   await service.stop()
   expect((await supertest(service.app).get('/livez').expect(200)).body.loops).toEqual({})

@@ -76,6 +76,10 @@ const TYPES = {
     if (at_end === 'exit') process.exit(1)
     if (at_end === 'leave_open') ctx.artifact('open.txt').write('half')
     if (at_end === 'not_awaited') ctx.artifact('late.txt').end('x'.repeat(100_000))
+    if (at_end === 'destroy') { const s = ctx.artifact('x'); s.end('x'.repeat(5_000_000)); s.destroy(); await once(s, 'close') }
+    if (at_end === 'at_once') await Promise.all(Array.from({ length: 8 }, async (_, i) => {
+      await pipeline(function* () { for (let j = 0; j < 16; j += 1) yield 'x'.repeat(65_536) }, ctx.artifact('f' + i))
+    }))
     if (at_end === 'wait') await new Promise((_, reject) => ctx.signal.addEventListener('abort', () => reject(new Error('stopped'))))
     return { made: Object.keys(files) }
   } }`,

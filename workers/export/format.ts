@@ -34,7 +34,7 @@ function csv(columns: readonly string[], guard: boolean): Format {
 }
 
 /** What spreadsheets take for the beginning of a formula, also in its full-width form (OWASP, CSV injection). */
-const FORMULA = /^[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]/
+const FORMULA = /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/
 const NEEDS_QUOTES = /[",\r\n]/
 
 /** NULL is an empty field, an empty text a quoted one. Bytes are base64. */
@@ -61,16 +61,20 @@ function jsonValue(cell: Cell): string {
   if (typeof cell === 'number') return Number.isFinite(cell) ? String(cell) : `"${cell}"`
   if (cell instanceof Uint8Array) return `"${base64(cell)}"`
   if (typeof cell !== 'object') return JSON.stringify(cell)
-  return cell.kind === 'json' || survives(cell.raw) ? cell.raw : JSON.stringify(cell.raw)
+  if (cell.kind === 'json') return cell.raw.replace(LINE_BREAKS, ' ')
+  return survives(cell.raw) ? cell.raw : JSON.stringify(cell.raw)
 }
+
+/** Between the tokens of a JSON text; inside its strings there are none. */
+const LINE_BREAKS = /[\r\n]+/g
 
 function isExact(value: bigint): boolean {
   return value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER
 }
 
-/** Whether the number comes back from a double with the same digits. */
+/** Whether the number comes back from a double with the same digits, but for zeros at its end. */
 function survives(digits: string): boolean {
-  return String(Number(digits)) === digits
+  return String(Number(digits)) === digits.replace(/(\.\d*?)0+$/, '$1').replace(/\.$/, '')
 }
 
 function base64(bytes: Uint8Array): string {

@@ -8,7 +8,9 @@ import type { SqlSource } from './source.js'
 
 const Database: typeof BetterSqlite3 = createRequire(import.meta.url)(sqlitePackage())
 
-const BATCH = 500
+/** A batch ends with the row that reaches either: rows may have megabytes each. */
+const BATCH = 250
+const BATCH_BYTES = 262_144
 const BUSY_TIMEOUT_MS = 5_000
 /** Numbers below are Unix seconds (until the year 5138), others milliseconds (from 1973 on). */
 const SECONDS_BELOW = 1e11
@@ -32,7 +34,7 @@ export async function openSqliteRows(
         ? countAll(select('count(*)'), values)
         : await countOneByOne(select('1'), values, signal)
     const rows = select(columns.map(quote).join())
-    return { columns, count, batches: batches(rows, values, signal), close: async () => void db.close() }
+    return { columns, count, batches: batches(rows, values, signal), close: () => closeQuietly(db) }
   } catch (error) {
     db.close()
     throw error
@@ -44,6 +46,15 @@ function open(file: string): BetterSqlite3.Database {
     return new Database(file, { readonly: true, fileMustExist: true, timeout: BUSY_TIMEOUT_MS })
   } catch (error) {
     throw new Error(`the SQLite file of the source cannot be opened (${codeOf(error)})`)
+  }
+}
+
+/** A query that was left in the middle keeps the connection busy; it ends with the garbage, and is only read from. */
+async function closeQuietly(db: BetterSqlite3.Database): Promise<void> {
+  try {
+    db.close()
+  } catch {
+    // What went wrong before is what the job has to tell.
   }
 }
 
@@ -90,8 +101,10 @@ function condition({ equal, date }: Selection, date_column: string | undefined) 
 function dateCondition(column: string, prefix: string) {
   const { from, to } = spanOf(prefix)
   const texts = [...new Set([prefix.replace(' ', 'T'), prefix.replace('T', ' ')])]
+  // In a column declared DATE a year alone would be compared as a number, below which there is no text.
+  const first = (text: string) => (text.length === 4 ? `${text}-` : text)
   const ranges: { kind: string; bounds: (string | number)[] }[] = [
-    ...texts.map((text) => ({ kind: "= 'text'", bounds: [text, `${text}\u{10ffff}`] })),
+    ...texts.map((text) => ({ kind: "= 'text'", bounds: [first(text), `${text}\u{10ffff}`] })),
     { kind: "<> 'text'", bounds: [from / 1_000, Math.min(to / 1_000, SECONDS_BELOW)] },
     { kind: "<> 'text'", bounds: [Math.max(from, SECONDS_BELOW), to] },
   ]
@@ -128,11 +141,14 @@ async function* batches(
   signal: AbortSignal,
 ): AsyncGenerator<Cell[][]> {
   let batch: Cell[][] = []
-  for (const row of statement.iterate(...values)) {
-    batch.push(row as Cell[])
-    if (batch.length < BATCH) continue
+  let size = 0
+  for (const row of statement.iterate(...values) as Iterable<Cell[]>) {
+    batch.push(row)
+    for (const cell of row) if (typeof cell === 'string' || cell instanceof Uint8Array) size += cell.length
+    if (batch.length < BATCH && size < BATCH_BYTES) continue
     yield batch
     batch = []
+    size = 0
     await pause(signal)
   }
   yield batch
