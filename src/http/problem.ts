@@ -38,7 +38,8 @@ function writeProblem(req: Request, res: Response, error: ServiceError, retry_af
     title,
     status,
     detail: error.message,
-    instance: req.originalUrl,
+    // Without the query string, where a key may stand by mistake.
+    instance: req.originalUrl.split('?', 1)[0],
     code: error.code,
     ...(error.errors === undefined ? {} : { errors: error.errors }),
   })

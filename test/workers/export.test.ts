@@ -310,6 +310,14 @@ describe('a source that is not right', () => {
     expect(error.message).toBe('the SQLite file of the source cannot be opened (SQLITE_CANTOPEN)')
   })
 
+  test('is not jobmill’s own database', async () => {
+    const sql = `PRAGMA application_id = ${0x6a6f626d}; CREATE TABLE t (a)`
+    expect(await failure(exported({}, { sql }))).toMatchObject({
+      retryable: false,
+      message: expect.stringContaining('own database'),
+    })
+  })
+
   test('is never written to', async () => {
     const query = "SELECT writefile('x', 'y')"
     expect((await failure(exported({}, { source: { table: undefined, query } }))).message).toMatch(/no such function/)

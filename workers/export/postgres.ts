@@ -67,16 +67,13 @@ export async function openPostgresRows(source: SqlSource, selection: Selection, 
 /** pg's Client, with the socket that it does not show in its types. */
 type Client = pg.Client & { connection: { stream: { destroy(): void } } }
 
-async function connect(url: string): Promise<Client> {
-  const client = new pg.Client({
-    connectionString: url,
-    connectionTimeoutMillis: CONNECT_LIMIT_MS,
-    types: TEXT,
-    application_name: 'jobmill export',
-  }) as Client
-  // A lost connection fails the query that waits; told twice it would end the thread.
-  client.on('error', () => {})
+async function connect(connectionString: string): Promise<Client> {
   try {
+    // Reads files that the URL names, such as certificates; what it throws may name them, or the URL.
+    const limits = { connectionTimeoutMillis: CONNECT_LIMIT_MS, application_name: 'jobmill export' }
+    const client = new pg.Client({ connectionString, types: TEXT, ...limits }) as Client
+    // A lost connection fails the query that waits; told twice it would end the thread.
+    client.on('error', () => {})
     await client.connect()
     return client
   } catch (error) {

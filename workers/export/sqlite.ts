@@ -11,6 +11,8 @@ const Database: typeof BetterSqlite3 = createRequire(import.meta.url)(sqlitePack
 /** A batch ends with the row that reaches either: rows may have megabytes each. */
 const BATCH = 250
 const BATCH_BYTES = 262_144
+/** `application_id` of jobmill's own database. */
+const JOBMILL = 0x6a6f626d
 const BUSY_TIMEOUT_MS = 5_000
 /** Numbers below are Unix seconds (until the year 5138), others milliseconds (from 1973 on). */
 const SECONDS_BELOW = 1e11
@@ -24,6 +26,7 @@ export async function openSqliteRows(
 ): Promise<Rows> {
   const db = open(file)
   try {
+    refuseOwn(db)
     db.exec('BEGIN')
     const from = relation(source)
     const columns = chosenColumns(columnsOf(db, from), selection)
@@ -56,6 +59,12 @@ async function closeQuietly(db: BetterSqlite3.Database): Promise<void> {
   } catch {
     // What went wrong before is what the job has to tell.
   }
+}
+
+/** jobmill's own database is read through the main thread only: a long read here would let its WAL grow. */
+function refuseOwn(db: BetterSqlite3.Database): void {
+  if (db.pragma('application_id', { simple: true }) !== JOBMILL) return
+  throw new NonRetryableError("the source is jobmill's own database: leave out `source` to export its jobs")
 }
 
 function relation({ table, query }: SqlSource): string {
