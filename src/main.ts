@@ -22,6 +22,8 @@ jobmill key [--name NAME]    make an API key, and the lines for auth.keys
 
 /** A terminal's Ctrl-C reaches jobmill twice when npm passes it on: the second so soon is the same wish. */
 const SAME_SIGNAL_MS = 500
+/** What the last line of the log may take, where nobody reads it. */
+const LAST_LINE_MS = 1_000
 
 async function main(): Promise<void> {
   const { values, positionals } = readArguments()
@@ -110,10 +112,11 @@ async function stop(service: Service): Promise<void> {
       log.info('stopped')
       exit(0)
     } else {
+      // process.exit would wait for their threads. The line is written behind the event loop's back: it goes out first.
+      const kill = () => process.kill(process.pid, 'SIGKILL')
+      output.once('drain', kill)
+      setTimeout(kill, LAST_LINE_MS)
       log.warn({ jobs: running }, 'stopped while jobs are inside native calls: they run again at the next start')
-      output.flushSync()
-      // process.exit would wait for their threads.
-      process.kill(process.pid, 'SIGKILL')
     }
   } catch (error) {
     fail(error)
