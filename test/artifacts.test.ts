@@ -5,6 +5,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { loadConfig } from '../src/config.js'
 import { createLogger } from '../src/log.js'
 import { createService } from '../src/service.js'
+import { Database } from '../src/store/sqlite/binding.js'
 import { startService } from './support/service.js'
 import { until } from './support/until.js'
 
@@ -297,4 +298,17 @@ test('what a crash left behind is removed after the next start, and nothing else
   await again.start()
   await until('it is swept', () => runFolders(folder).length === 2)
   expect([existsSync(strange), readFileSync(join(kept, '0'), 'utf8')]).toEqual([true, 'kept'])
+})
+
+test('an export that meets the quota in the middle of its rows says so, and is not tried again', async () => {
+  const query = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) SELECT i FROM n'
+  const { submit, ends, path } = await startService({
+    config: {
+      data: { artifacts: { max_bytes: 200_000 } },
+      jobs: { export: { sources: { numbers: { driver: 'sqlite3', source: 'numbers.db', query } } } },
+    },
+  })
+  new Database(path('numbers.db')).exec('CREATE TABLE t (a)').close()
+  const { id } = await submit({ type: 'export', payload: { format: 'csv', source: 'numbers' } })
+  expect(await ends(id)).toMatchObject({ status: 'failed', attempt: 1, error: { code: 'artifact_too_large' } })
 })
