@@ -80,13 +80,9 @@ function openChecked(file: string): BetterSqlite3.Database {
 
 /** Read-only: a connection that may write changes the file when it closes, if only by a checkpoint of its WAL. */
 function inspect(file: string, newest: number): void {
-  if (!existsSync(file)) return
-  if (statSync(file).size === 0) {
-    // SQLite would take it for a new database and delete the WAL, the last copy of the jobs.
-    const wal = statSync(`${file}-wal`, { throwIfNoEntry: false })
-    if (wal !== undefined && wal.size > 0) throw new StoreOpenError(corrupt(file, 'it is empty, but has a WAL'))
-    return
-  }
+  const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0
+  refuseHalf(file, size)
+  if (size === 0) return
   const db = new Database(file, { readonly: true, timeout: OPEN_TIMEOUT_MS })
   try {
     refuseForeign(db, file)
@@ -95,6 +91,18 @@ function inspect(file: string, newest: number): void {
   } finally {
     db.close()
   }
+}
+
+/** SQLite would take an empty file for a new database and delete its WAL, or go on without the WAL: jobs are lost both ways. */
+function refuseHalf(file: string, size: number): void {
+  const wal = statSync(`${file}-wal`, { throwIfNoEntry: false })
+  if (size === 0 && wal !== undefined && wal.size > 0)
+    throw new StoreOpenError(corrupt(file, `it is empty or missing, but ${file}-wal, its WAL, has jobs in it`))
+  // A clean end removes both, a crash leaves both.
+  if (wal === undefined && existsSync(`${file}-shm`))
+    throw new StoreOpenError(
+      `${file}-wal is missing, and the latest jobs with it; put it back, or delete ${file}-shm to go on without them`,
+    )
 }
 
 function refuseForeign(db: BetterSqlite3.Database, file: string): void {

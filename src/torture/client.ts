@@ -1,0 +1,63 @@
+// Clients that submit jobs and write down what they were told of each.
+import type { Server } from './server.js'
+
+export interface Ledger {
+  /** Ids of jobs with a 202, by the token in their payload. */
+  acknowledged: Map<string, string>
+  /** Tokens of submissions that were refused: they must not be stored. */
+  refused: Set<string>
+  /** Tokens of submissions without an answer, or with one that says that it is not known. */
+  unknown: Set<string>
+}
+
+export function createLedger(): Ledger {
+  return { acknowledged: new Map(), refused: new Set(), unknown: new Set() }
+}
+
+let tokens = 0
+
+/** Submits one witness and writes down the answer; answers its status, 0 where there was none. */
+export async function submit(server: Server, ledger: Ledger, job: { rounds?: number } & object = {}): Promise<number> {
+  const { rounds, ...envelope } = job
+  tokens += 1
+  const token = `t${tokens}`
+  try {
+    const { status, body } = await server.call('POST', '/jobs', {
+      type: 'witness',
+      payload: { token, rounds },
+      ...envelope,
+    })
+    if (status === 202) ledger.acknowledged.set(token, body.id)
+    else if (body.code === 'outcome_unknown') ledger.unknown.add(token)
+    else ledger.refused.add(token)
+    return status
+  } catch {
+    ledger.unknown.add(token)
+    return 0
+  }
+}
+
+export interface Load {
+  /** Resolves when every client has had its last answer. */
+  stop(): Promise<void>
+}
+
+/** Submits from so many clients at once, each waiting for its answer, until stopped or until the server is gone. */
+export function startLoad(
+  server: Server,
+  ledger: Ledger,
+  clients: number,
+  job: { rounds?: number } & object = {},
+): Load {
+  let going = true
+  const client = async () => {
+    while (going) if ((await submit(server, ledger, job)) === 0) return
+  }
+  const all = Promise.all(Array.from({ length: clients }, client))
+  return {
+    async stop() {
+      going = false
+      await all
+    },
+  }
+}
