@@ -63,14 +63,14 @@ export async function createService(config: Config, surroundings: Surroundings):
 
   const node = `${hostname()}-${v4().slice(0, 8)}`
   const rules = { priority_aging: worker.priority_aging, poison_after: worker.poison_after }
-  const bounds = { max_pending: worker.queue_size, max_stored: config.data.max_stored }
+  const { max_stored, max_bytes } = config.data
+  const bounds = { max_pending: worker.queue_size, max_stored, max_bytes }
   const bus = createEventBus()
   logEvents(bus, log)
   const store = openSqliteStore(config.data.database.file, rules)
   const tracker = createTracker({ store, bus, node, rules, bounds, now, newId: createIds(now), random: Math.random })
   const files = createArtifactFiles(config.data.artifacts.dir)
-  const { max_bytes: max_job } = config.data.artifacts
-  const quota = createArtifactQuota({ store, bus, max_job, max_stored: config.data.max_bytes })
+  const quota = createArtifactQuota({ store, bus, max_job: config.data.artifacts.max_bytes, max_stored: max_bytes })
   const pool = createPool({
     artifactFolder: files.folder,
     serve: createHandlerCalls({ store, tracker, types, files, quota, now }),

@@ -40,9 +40,11 @@ export function openSqliteStore(file: string, rules: Rules, { busy_patience }: S
   const lists = createLists(db, rows)
   const scans = createScans(db)
   const prune = createPruning(db, rows)
-  const notFinal = db.prepare<[], { pending: number; stored: number }>(
-    `SELECT coalesce(sum(n) FILTER (WHERE status = 'pending'), 0) AS pending, coalesce(sum(n), 0) AS stored
-     FROM counts WHERE status IN ('waiting', 'scheduled', 'pending', 'processing', 'retrying')`,
+  const kept = db.prepare<[], { pending: number; stored: number; bytes: number }>(
+    `SELECT coalesce(sum(n) FILTER (WHERE status = 'pending'), 0) AS pending,
+       coalesce(sum(n) FILTER (WHERE status NOT IN ('completed', 'failed', 'cancelled')), 0) AS stored,
+       coalesce(sum(bytes), 0) AS bytes
+     FROM counts`,
   )
 
   function submit(jobs: readonly JobWithPayload[], bounds: Bounds): ServiceError | undefined {
@@ -53,7 +55,7 @@ export function openSqliteStore(file: string, rules: Rules, { busy_patience }: S
 
   function refusal(jobs: readonly JobWithPayload[], bounds: Bounds): ServiceError | null {
     const pending = jobs.filter(({ status }) => status === 'pending').length
-    const now = notFinal.all()[0] ?? { pending: 0, stored: 0 }
+    const now = kept.all()[0] ?? { pending: 0, stored: 0, bytes: 0 }
     if (pending > 0 && now.pending + pending > bounds.max_pending) {
       return new ServiceError(
         'queue_full',
@@ -65,6 +67,9 @@ export function openSqliteStore(file: string, rules: Rules, { busy_patience }: S
         'queue_full',
         `data.max_stored of ${bounds.max_stored} jobs that are not final is reached`,
       )
+    }
+    if (now.bytes + jobs.reduce((sum, { bytes }) => sum + bytes, 0) > bounds.max_bytes) {
+      return new ServiceError('storage_full', `jobs keep ${now.bytes} bytes and data.max_bytes is ${bounds.max_bytes}`)
     }
     return null
   }
