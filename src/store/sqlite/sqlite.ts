@@ -41,10 +41,9 @@ export function openSqliteStore(file: string, rules: Rules, { busy_patience }: S
   const scans = createScans(db)
   const prune = createPruning(db, rows)
   const kept = db.prepare<[], { pending: number; stored: number; bytes: number }>(
-    `SELECT coalesce(sum(n) FILTER (WHERE status = 'pending'), 0) AS pending,
-       coalesce(sum(n) FILTER (WHERE status NOT IN ('completed', 'failed', 'cancelled')), 0) AS stored,
-       coalesce(sum(bytes), 0) AS bytes
-     FROM counts`,
+    `SELECT coalesce(sum(n) FILTER (WHERE status = 'pending'), 0) AS pending, coalesce(sum(n), 0) AS stored,
+       (SELECT coalesce(sum(bytes), 0) FROM counts) AS bytes
+     FROM counts WHERE status IN ('waiting', 'scheduled', 'pending', 'processing', 'retrying')`,
   )
 
   function submit(jobs: readonly JobWithPayload[], bounds: Bounds): ServiceError | undefined {
