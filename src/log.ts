@@ -44,6 +44,10 @@ function write(log: Logger, event: ServiceEvent): void {
     case 'store_trouble':
       log.error({ doing: event.doing, error: event.message }, 'store trouble')
       return
+    case 'disk_space':
+      log[event.well ? 'info' : 'error']({ detail: event.message }, 'disk space')
+      return
+    case 'disk_full':
     case 'loop':
       return
     default: {

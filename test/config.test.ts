@@ -84,6 +84,8 @@ describe('defaults', () => {
       database: { file: join(cwd, 'jobs.db') },
       artifacts: { dir: join(cwd, 'data/artifacts'), max_bytes: 1_073_741_824 },
       max_bytes: 10_737_418_240,
+      ballast: 8_388_608,
+      min_free: 33_554_432,
       max_stored: 1_000_000,
     }
     expect(config).toEqual({ ...DEFAULTS, data, dir: cwd, file: null })

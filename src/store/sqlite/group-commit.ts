@@ -23,8 +23,11 @@ export interface GroupCommit {
 
 const BUSY_PAUSE_MS = 20
 
-/** A foreign lock on the database is waited for, from the event loop, `busy_patience` ms before writes are refused. */
-export function createGroupCommit(db: Database.Database, busy_patience = 5_000): GroupCommit {
+/**
+ * A foreign lock on the database is waited for, from the event loop, `busy_patience` ms before writes are refused.
+ * `onFull` is called when a full disk refuses them.
+ */
+export function createGroupCommit(db: Database.Database, busy_patience = 5_000, onFull = () => {}): GroupCommit {
   const begin = db.prepare('BEGIN IMMEDIATE')
   const commit = db.prepare('COMMIT')
   const rollback = db.prepare('ROLLBACK')
@@ -106,6 +109,7 @@ export function createGroupCommit(db: Database.Database, busy_patience = 5_000):
 
   function refuse(writes: Write[], error: unknown): void {
     busy_since = null
+    if (sqliteCode(error) === 'SQLITE_FULL') onFull()
     const refusal = asServiceError(error, busy_patience)
     for (const { reject } of writes) reject(refusal)
   }
