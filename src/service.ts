@@ -68,8 +68,8 @@ export async function createService(config: Config, surroundings: Surroundings):
   const bounds = { max_pending: worker.queue_size, max_stored, max_bytes }
   const bus = createEventBus()
   logEvents(bus, log)
-  const store = openSqliteStore(database.file, rules, { onFull: () => bus.publish({ kind: 'disk_full' }) })
   const disk = createDiskSpace({ bus, database: database.file, artifacts: artifacts.dir, ballast, min_free })
+  const store = openSqliteStore(database.file, rules, { onFull: () => bus.publish({ kind: 'disk_full' }) })
   const [newId, { refusal }] = [createIds(now), disk]
   const tracker = createTracker({ store, bus, node, rules, bounds, refusal, now, newId, random: Math.random })
   const files = createArtifactFiles(artifacts.dir)

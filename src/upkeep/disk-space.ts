@@ -1,6 +1,6 @@
 // Watches the free space of the disks, and keeps a ballast: a file that is given up when the database meets a full disk.
 import { randomBytes } from 'node:crypto'
-import { realpathSync, rmSync } from 'node:fs'
+import { existsSync, realpathSync, rmSync } from 'node:fs'
 import { rm, stat, statfs, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
@@ -21,7 +21,7 @@ export interface DiskSpace {
 
 export interface DiskSpaceOptions {
   bus: EventBus
-  /** The file of the database, which exists; the ballast lies beside it. */
+  /** The file of the database; the ballast lies beside it. */
   database: string
   /** The folder of the artifacts, which need not exist yet. */
   artifacts: string
@@ -44,7 +44,7 @@ const SPENT = 'the disk of the database was full: no jobs are taken until there 
 
 export function createDiskSpace({ bus, database, artifacts, ballast, min_free }: DiskSpaceOptions): DiskSpace {
   // A link to the database may lead to another disk.
-  const file = `${realpathSync(database)}.ballast`
+  const file = `${existsSync(database) ? realpathSync(database) : database}.ballast`
   const folders = { database: dirname(file), artifacts }
   const free = { database: Number.POSITIVE_INFINITY, artifacts: Number.POSITIVE_INFINITY }
   const low = { database: false, artifacts: false }

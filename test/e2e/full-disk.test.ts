@@ -1,10 +1,10 @@
 // A disk that is really full, under a real process: what was accepted goes on, nothing new is taken, and all is well with room.
-import { existsSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { freshFolder } from '../support/folder.js'
 import { startProcess } from '../support/process.js'
-import { insideOf, no_small_disk, onSmallDisk } from '../support/small-disk.js'
+import { mountSmallDisk, no_small_disk } from '../support/small-disk.js'
 import { typeFiles } from '../support/types.js'
 import { until } from '../support/until.js'
 
@@ -31,8 +31,9 @@ async function startOnSmallDisk(data: object) {
       worker: { types: ['types'], max_workers: 1, queue_size: 10_000 },
     },
   })
-  const service = await startProcess(folder, {}, onSmallDisk(join(folder, 'disk'), '48m'))
-  const disk = insideOf(service.child.pid, join(folder, 'disk'))
+  const disk = await mountSmallDisk(join(folder, 'disk'), '48m')
+  const start = () => startProcess(folder, {}, disk.within(folder))
+  const service = await start()
   const accepted: string[] = []
 
   /** Until the first refusal, which it answers. */
@@ -49,13 +50,24 @@ async function startOnSmallDisk(data: object) {
     ...service,
     accepted,
     submitUntilRefused,
-    ballast: join(disk, 'jobs.db.ballast'),
-    filler: join(disk, 'filler'),
+    start,
+    ballast: disk.path('jobs.db.ballast'),
+    filler: disk.path('filler'),
     go: () => writeFileSync(join(folder, 'go'), ''),
     ready: async () => (await service.call('GET', '/readyz')).status === 200,
     remove: async (id: string) => (await fetch(`${service.url}/jobs/${id}`, { method: 'DELETE' })).status,
     disk_lines: () => service.lines().flatMap(({ msg, detail }) => (msg === 'disk space' ? [String(detail)] : [])),
   }
+}
+
+/** Takes all that is left of the disk; answers how many bytes that was. */
+function fill(file: string): number {
+  try {
+    for (let i = 0; i < 100_000; i += 1) appendFileSync(file, Buffer.alloc(4_096, 1))
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'ENOSPC' })
+  }
+  return statSync(file).size
 }
 
 // Skipped where user namespaces are off: a real small disk cannot be mounted there.
@@ -122,6 +134,28 @@ describe.skipIf(no_small_disk)('a full disk', () => {
     rmSync(filler)
     await reaches(held.id, 'completed')
     for (const id of accepted) await reaches(id, 'completed')
+  }, 60_000)
+
+  test('that a killed process left behind is no end: the next one starts, and ends what was accepted', async () => {
+    const first = await startOnSmallDisk({ min_free: 2 * MIB })
+    const held = await first.submit({ type: 'holds' })
+    await first.reaches(held.id, 'processing')
+    const waiting = await first.submit({ type: 'greet' })
+    await first.kill('SIGKILL')
+    expect(fill(first.filler)).toBeGreaterThan(30 * MIB)
+
+    const second = await first.start()
+    expect(existsSync(first.ballast)).toBe(false)
+    expect(await second.call('POST', '/jobs', { type: 'greet' })).toMatchObject({
+      status: 507,
+      body: { code: 'storage_full' },
+    })
+    first.go()
+    expect(await second.reaches(held.id, 'completed')).toMatchObject({ attempt: 1, interruptions: 1 })
+    await second.reaches(waiting.id, 'completed')
+    rmSync(first.filler)
+    await until('it is ready', async () => (await second.call('GET', '/readyz')).status === 200)
+    await second.submit({ type: 'greet' })
   }, 60_000)
 
   test('is foretold by /readyz below the floor, of either folder, while submissions go on', async () => {
