@@ -28,13 +28,13 @@ const UPKEEP_STEP = 500
 export interface SqliteOptions {
   /** Milliseconds that writes wait for a lock of another program before they are refused. */
   busy_patience?: number
-  /** Called when a full disk refuses writes. */
+  /** Called when a full disk refuses writes, or to open the file. */
   onFull?: () => void
 }
 
 /** @throws StoreOpenError where the file cannot be used */
 export function openSqliteStore(file: string, rules: Rules, { busy_patience, onFull }: SqliteOptions = {}): Store {
-  const { db, close } = openDatabase(file)
+  const { db, close } = openDatabase(file, onFull)
   const commits = createGroupCommit(db, busy_patience, onFull)
   const rows = createRows(db, rules)
   const claims = createClaims(db, rows)
