@@ -73,7 +73,13 @@ export async function createService(config: Config, surroundings: Surroundings):
   const [newId, { refusal }] = [createIds(now), disk]
   const tracker = createTracker({ store, bus, node, rules, bounds, refusal, now, newId, random: Math.random })
   const files = createArtifactFiles(artifacts.dir)
-  const quota = createArtifactQuota({ store, bus, max_job: artifacts.max_bytes, max_stored: max_bytes })
+  const quota = createArtifactQuota({
+    store,
+    bus,
+    max_job: artifacts.max_bytes,
+    max_stored: max_bytes,
+    refusal: disk.artifactRefusal,
+  })
   const pool = createPool({
     artifactFolder: files.folder,
     serve: createHandlerCalls({ store, tracker, types, files, quota, now }),

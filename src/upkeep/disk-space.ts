@@ -15,6 +15,8 @@ export interface DiskSpace {
   stop(): Promise<void>
   /** Why no submission is taken now, or null: the room that the ballast made is for what was accepted before. */
   refusal(): ServiceError | null
+  /** Why no artifact may grow now, or null: on the disk of the database it would take that room. */
+  artifactRefusal(): ServiceError | null
   /** What the disks lack, in a sentence without a path, or null. */
   trouble(): string | null
 }
@@ -40,7 +42,7 @@ const random = promisify(randomBytes)
 const ROLES = ['database', 'artifacts'] as const
 type Role = (typeof ROLES)[number]
 
-const SPENT = 'the disk of the database was full: no jobs are taken until there is room for the ballast again'
+const SPENT = 'the disk of the database was full: nothing new is taken until there is room for the ballast again'
 
 export function createDiskSpace({ bus, database, artifacts, ballast, min_free }: DiskSpaceOptions): DiskSpace {
   // A link to the database may lead to another disk.
@@ -48,6 +50,7 @@ export function createDiskSpace({ bus, database, artifacts, ballast, min_free }:
   const folders = { database: dirname(file), artifacts }
   const free = { database: Number.POSITIVE_INFINITY, artifacts: Number.POSITIVE_INFINITY }
   const low = { database: false, artifacts: false }
+  let one_disk = true
   /** `missing`: there was no room for it at the start. `spent`: it was given up, and no other was made yet. */
   let state: 'kept' | 'missing' | 'spent' = ballast === 0 ? 'kept' : 'missing'
   /** Ends a making that is under way. */
@@ -77,9 +80,11 @@ export function createDiskSpace({ bus, database, artifacts, ballast, min_free }:
   }
 
   async function measure(): Promise<void> {
+    const disks = { database: await diskOf(folders.database), artifacts: await diskOf(folders.artifacts) }
+    one_disk = disks.database.dev === disks.artifacts.dev
     for (const role of ROLES) {
       const was_low = low[role]
-      free[role] = await freeBytes(folders[role])
+      free[role] = disks[role].free
       low[role] = free[role] < min_free
       if (low[role] !== was_low) tell(was_low, was_low ? `the disk of the ${role} has room again` : lackOf(role))
     }
@@ -93,6 +98,8 @@ export function createDiskSpace({ bus, database, artifacts, ballast, min_free }:
     if (state === 'spent') lacks.unshift(SPENT)
     return lacks.length === 0 ? null : lacks.join('; ')
   }
+
+  const refusal = () => (state === 'spent' ? new ServiceError('storage_full', SPENT) : null)
 
   /** A ballast of another size is that of another setting, or was cut off by a crash. */
   async function adopt(): Promise<void> {
@@ -132,7 +139,8 @@ export function createDiskSpace({ bus, database, artifacts, ballast, min_free }:
       making.abort()
       await loop.stop()
     },
-    refusal: () => (state === 'spent' ? new ServiceError('storage_full', SPENT) : null),
+    refusal,
+    artifactRefusal: () => (one_disk ? refusal() : null),
     trouble,
   }
 }
@@ -142,15 +150,15 @@ async function* randomChunks(bytes: number): AsyncGenerator<Buffer> {
   for (let left = bytes; left > 0; left -= CHUNK_BYTES) yield await random(Math.min(left, CHUNK_BYTES))
 }
 
-/** Of the disk that the folder is on, or would be on. */
-async function freeBytes(folder: string): Promise<number> {
+/** The disk that the folder is on, or would be on. */
+async function diskOf(folder: string): Promise<{ dev: number; free: number }> {
   try {
-    const { bavail, bsize } = await statfs(folder)
-    return bavail * bsize
+    const [{ dev }, { bavail, bsize }] = await Promise.all([stat(folder), statfs(folder)])
+    return { dev, free: bavail * bsize }
   } catch (error) {
     const parent = dirname(folder)
     if (parent === folder || !isMissing(error)) throw error
-    return freeBytes(parent)
+    return diskOf(parent)
   }
 }
 

@@ -19,16 +19,26 @@ export default { timeout: '60s', retry_count: 0, async run(_, ctx) {
   return 'y'.repeat(500_000)
 } }`
 
-/** Database and artifacts are on a disk of 48 MiB. One job runs at a time, so that the first one holds up the others. */
-async function startOnSmallDisk(data: object) {
+/** Writes an artifact that never ends once it is told to. */
+const FLOODS = `import { existsSync } from 'node:fs'
+import { pipeline } from 'node:stream/promises'
+import { setTimeout } from 'node:timers/promises'
+export default { timeout: '60s', retry_count: 0, async run(_, ctx) {
+  while (!existsSync(ctx.resolve('go'))) await setTimeout(10, undefined, { signal: ctx.signal })
+  await pipeline(function* () { for (;;) yield 'x'.repeat(65_536) }, ctx.artifact('flood.txt'))
+} }`
+
+/** Database and artifacts are on a disk of 48 MiB. Of one job at a time the first one holds up the others. */
+async function startOnSmallDisk(data: object, max_workers = 1) {
   const source = 'file:disk/jobs.db'
   const folder = freshFolder({
     ...typeFiles(['greet']),
     'types/holds.mjs': HOLDS,
+    'types/floods.mjs': FLOODS,
     'disk/.mount_point': '',
     'config.yaml': {
       data: { database: { master: { driver: 'sqlite3', source } }, artifacts: { dir: 'disk/artifacts' }, ...data },
-      worker: { types: ['types'], max_workers: 1, queue_size: 10_000 },
+      worker: { types: ['types'], max_workers, queue_size: 10_000 },
     },
   })
   const disk = await mountSmallDisk(join(folder, 'disk'), '48m')
@@ -159,6 +169,21 @@ describe.skipIf(no_small_disk)('a full disk', () => {
     rmSync(first.filler)
     await until('it is ready', async () => (await second.call('GET', '/readyz')).status === 200)
     await second.submit({ type: 'greet' })
+  }, 60_000)
+
+  test('takes no artifacts either: they would use up what the ballast made room for', async () => {
+    const the = await startOnSmallDisk({ min_free: 2 * MIB }, 3)
+    const floods = await Promise.all([1, 2].map(() => the.submit({ type: 'floods' })))
+    for (const { id } of floods) await the.reaches(id, 'processing')
+    fill(the.filler)
+    expect((await the.submitUntilRefused(100)).status).toBe(507)
+    the.go()
+    for (const { id } of floods) {
+      const { error } = await the.reaches(id, 'failed')
+      expect(error?.message).toContain('was full')
+    }
+    rmSync(the.filler)
+    await until('it is ready again', the.ready)
   }, 60_000)
 
   test('is foretold by /readyz below the floor, of either folder, while submissions go on', async () => {

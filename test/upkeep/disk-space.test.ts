@@ -149,6 +149,24 @@ describe('the ballast', () => {
   })
 })
 
+describe('artifacts', () => {
+  test('on the disk of the database are refused like submissions while the ballast is spent', async () => {
+    const { start, full, artifactRefusal } = diskSpace()
+    await start()
+    expect(artifactRefusal()).toBeNull()
+    full()
+    expect(artifactRefusal()).toMatchObject({ code: 'storage_full' })
+  })
+
+  // Skipped where there is no /proc: another file system is needed, whichever.
+  test.skipIf(!existsSync('/proc/self'))('on another disk are not', async () => {
+    const { start, full, refusal, artifactRefusal } = diskSpace({ artifacts: '/proc' })
+    await start()
+    full()
+    expect([refusal()?.code, artifactRefusal()]).toEqual(['storage_full', null])
+  })
+})
+
 describe('the floor', () => {
   test('names the folder’s role, what is free and what should be, and never a path', async () => {
     const { start, folder, trouble, refusal, told } = diskSpace({ min_free: ENDLESS, ballast: 0 })
