@@ -33,6 +33,10 @@ export interface Dispatcher {
   running(): Job[]
 }
 
+/** After a start, suspects (jobs that crashes interrupted more than once) go first, each alone for a while. */
+const WARY_MS = 60_000
+const ALONE_MS = 5_000
+
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const { tracker, pool, types, bus, poll } = options
   let { max_workers } = options
@@ -47,10 +51,13 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const unsettled = new Set<Promise<void>>()
   const runnable = [...types.values()].filter(({ disabled }) => disabled === null)
   const loop = every('dispatcher', bus, pass)
+  let wary_until = 0
+  let alone: { job: Job; until: number } | null = null
 
   bus.subscribe((event) => {
     if (event.kind === 'cancel_requested') cancel(event.job)
     if (event.kind === 'stop_wanted') cancel(event)
+    if (event.kind === 'threads' && event.failure === null) wake()
     if (event.kind !== 'job') return
     if (event.job.status === 'pending') wake()
     if (event.job.status !== 'processing') cancelledEarly.delete(event.job.id)
@@ -68,14 +75,16 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   async function pass(): Promise<number> {
     const slots = freeSlots()
     const shares = sharesOf(runnable, runningByType(), max_workers, slots.length)
-    if (stopping || shares.length === 0) return poll
-    const jobs = await tracker.claim(shares, slots)
-    for (const job of jobs) {
+    if (stopping || shares.length === 0 || pool.failure() !== null) return poll
+    if (alone !== null && performance.now() < alone.until) return alone.until - performance.now()
+    const { claimed, suspect } = await tracker.claim(shares, slots, performance.now() < wary_until)
+    for (const job of claimed) {
+      if (suspect) alone = { job, until: performance.now() + ALONE_MS }
       running.set(job.slot as number, job)
       const settled = see(job).finally(() => unsettled.delete(settled))
       unsettled.add(settled)
     }
-    return jobs.length === slots.length ? 0 : poll
+    return claimed.length === slots.length || suspect ? 0 : poll
   }
 
   function freeSlots(): number[] {
@@ -102,6 +111,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       if (ending !== null) pool.stopJob(job, 'shutdown', ending === 'at_once')
       const outcome = await run
       running.delete(job.slot as number)
+      if (alone?.job === job) alone = null
       // Woken before the outcome is written, the next claim shares its transaction and its fsync.
       wake()
       await tracker.settle(job, outcome, type.backoff)
@@ -117,7 +127,10 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   }
 
   return {
-    start: loop.start,
+    start() {
+      wary_until = performance.now() + WARY_MS
+      loop.start()
+    },
     wake,
     resize(slots) {
       max_workers = slots

@@ -19,6 +19,10 @@ export type ServiceEvent =
   | { kind: 'stray_error'; id: string | null; run: number | null; message: string; stack: string | undefined }
   /** A write was refused and will be sent again. */
   | { kind: 'store_trouble'; doing: string; message: string }
+  /** The database cannot be trusted with writes any more: the process is to end and to recover from what is on disk. */
+  | { kind: 'store_failed'; message: string }
+  /** Threads die while they start, and why; or null: they start again. */
+  | { kind: 'threads'; failure: string | null }
   /** The database met a full disk: nothing of a transaction was written. */
   | { kind: 'disk_full' }
   /** Free space fell below its floor or is above it again, or the ballast was given up or made. `well`: for the better. */

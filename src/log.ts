@@ -44,6 +44,10 @@ function write(log: Logger, event: ServiceEvent): void {
     case 'store_trouble':
       log.error({ doing: event.doing, error: event.message }, 'store trouble')
       return
+    case 'threads':
+      if (event.failure === null) log.info('threads start again')
+      else log.error({ error: event.failure }, 'no jobs are run')
+      return
     case 'disk_space':
       log[event.well ? 'info' : 'error']({ detail: event.message }, 'disk space')
       return

@@ -36,7 +36,7 @@ async function main(): Promise<void> {
   if (values['check-config']) return print(await checked(config))
 
   const stopping = stopOnSignal()
-  const service = await createService(config, { log })
+  const service = await createService(config, { log, onStoreFailure: stopping.recover })
   stopping.begin(service)
   const url = await service.start()
   log.info(
@@ -82,11 +82,15 @@ function stopOnSignal() {
   let first_at: number | null = null
   let service: Service | null = null
   let ready = false
+  let exit_code = 0
+  const begin = () => {
+    if (ready && service !== null) void stop(service, () => exit_code)
+  }
   const onSignal = (signal: NodeJS.Signals) => {
     if (first_at === null) {
       first_at = performance.now()
       log.info({ signal }, 'stopping: no new jobs, running ones may end')
-      if (ready && service !== null) void stop(service)
+      begin()
     } else if (signal !== 'SIGINT' || performance.now() - first_at > SAME_SIGNAL_MS) {
       log.info({ signal }, 'stopping at once: running jobs are released')
       service?.hurry()
@@ -100,23 +104,34 @@ function stopOnSignal() {
     },
     started(): void {
       ready = true
-      if (first_at !== null && service !== null) void stop(service)
+      if (first_at !== null) begin()
+    },
+    /** Whoever keeps the process running starts it again, from what is on disk. */
+    recover(why: string): void {
+      exit_code = 1
+      log.fatal({ error: why }, 'stopping, to recover from what is on disk')
+      if (first_at === null) begin()
+      first_at ??= performance.now()
+      service?.hurry()
     },
   }
 }
 
-async function stop(service: Service): Promise<void> {
+async function stop(service: Service, exitCode: () => number): Promise<void> {
   try {
-    const running = await service.stop()
+    const { released, running } = await service.stop()
     if (running.length === 0) {
-      log.info('stopped')
-      exit(0)
+      log.info({ released }, 'stopped')
+      exit(exitCode())
     } else {
       // process.exit would wait for their threads. The line is written behind the event loop's back: it goes out first.
       const kill = () => process.kill(process.pid, 'SIGKILL')
       output.once('drain', kill)
       setTimeout(kill, LAST_LINE_MS)
-      log.warn({ jobs: running }, 'stopped while jobs are inside native calls: they run again at the next start')
+      log.warn(
+        { released, jobs: running },
+        'stopped while jobs are inside native calls: they run again at the next start',
+      )
     }
   } catch (error) {
     fail(error)

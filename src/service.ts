@@ -10,7 +10,7 @@ import type { Config } from './config.js'
 import { ConfigError } from './config-file.js'
 import { createDispatcher } from './dispatcher.js'
 import { createDrainRate } from './drain-rate.js'
-import { createEventBus } from './events.js'
+import { createEventBus, type EventBus } from './events.js'
 import { createHandlerCalls } from './handler-calls.js'
 import { createApp } from './http/app.js'
 import { isLoopback } from './http/guards.js'
@@ -32,13 +32,18 @@ export interface Service {
   app: Express
   /** Recovers what a crash left, then listens and runs jobs. Answers the URL. Rejects where the port is taken. */
   start(): Promise<string>
-  /**
-   * Claims and accepts nothing more, lets running jobs end within `worker.shutdown_grace`, and lets go of everything.
-   * Answers the ids of jobs that still run, inside native calls that nothing but the end of the process can end.
-   */
-  stop(): Promise<string[]>
+  /** Claims and accepts nothing more, lets running jobs end within `worker.shutdown_grace`, and lets go of everything. */
+  stop(): Promise<Stopped>
   /** Ends a stop() under way without waiting for running jobs: they are released. */
   hurry(): void
+}
+
+/** Ids of jobs that had not ended when the service stopped; they run again at the next start. */
+export interface Stopped {
+  /** Pending again, as if their run had not begun. */
+  released: string[]
+  /** Still inside native calls, that nothing but the end of the process can end. */
+  running: string[]
 }
 
 export interface Surroundings {
@@ -47,6 +52,8 @@ export interface Surroundings {
   now?: () => number
   /** Milliseconds that never go back and that no change of the time of day moves. */
   clock?: () => number
+  /** The database cannot be trusted any more: stop, and start again from what is on disk. */
+  onStoreFailure?: (why: string) => void
 }
 
 /** What a stop may take beyond both graces, before threads that do not end and outcomes that the store refuses are given up. */
@@ -54,7 +61,7 @@ const PATIENCE_MS = 5_000
 
 /** @throws ConfigError, StoreOpenError */
 export async function createService(config: Config, surroundings: Surroundings): Promise<Service> {
-  const { log, now = Date.now, clock = () => performance.now() } = surroundings
+  const { log, now = Date.now, clock = () => performance.now(), onStoreFailure = () => {} } = surroundings
   refuseOpenDoor(config)
   const { server: http, worker } = config
   const { types, warnings } = await loadJobTypes(config)
@@ -69,7 +76,16 @@ export async function createService(config: Config, surroundings: Surroundings):
   const bus = createEventBus()
   logEvents(bus, log)
   const disk = createDiskSpace({ bus, database: database.file, artifacts: artifacts.dir, ballast, min_free })
-  const store = openSqliteStore(database.file, rules, { onFull: () => bus.publish({ kind: 'disk_full' }) })
+  const store = openSqliteStore(database.file, rules, {
+    onFull: () => bus.publish({ kind: 'disk_full' }),
+    onFailure(message) {
+      bus.publish({ kind: 'store_failed', message })
+      // Outcomes cannot be stored any more: jobs run again after the next start, whatever they still do.
+      tracker.stop()
+      dispatcher.hurry()
+      onStoreFailure(message)
+    },
+  })
   const [newId, { refusal }] = [createIds(now), disk]
   const tracker = createTracker({ store, bus, node, rules, bounds, refusal, now, newId, random: Math.random })
   const files = createArtifactFiles(artifacts.dir)
@@ -85,6 +101,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     serve: createHandlerCalls({ store, tracker, types, files, quota, now }),
     min_threads: worker.min_workers,
     max_old_generation_mb: worker.resource_limits.max_old_generation_mb,
+    recycle: worker.recycle,
     cancel_grace: worker.cancel_grace,
     name: `jobmill-${node}`,
     dir: config.dir,
@@ -93,6 +110,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     onLog: ({ id, run }, message) => bus.publish({ kind: 'job_log', id, run, message }),
     onStrayError: (run, { message, stack }) =>
       bus.publish({ kind: 'stray_error', id: run?.id ?? null, run: run?.run ?? null, message, stack }),
+    onFailure: (failure) => bus.publish({ kind: 'threads', failure }),
   })
   const { max_workers, poll, queue_size } = worker
   const dispatcher = createDispatcher({ tracker, pool, types, bus, max_workers, poll })
@@ -103,7 +121,8 @@ export async function createService(config: Config, surroundings: Surroundings):
   const heartbeats = createHeartbeats({ bus, now, clock })
 
   let state: 'starting' | 'ready' | 'draining' = 'starting'
-  const unready = () => (state === 'ready' ? (store.failure() ?? disk.trouble()) : `the server is ${state}`)
+  const trouble = () => store.failure() ?? pool.failure() ?? disk.trouble()
+  const unready = () => (state === 'ready' ? trouble() : `the server is ${state}`)
   const drain = createDrainRate(bus, now)
   const draining = () => state === 'draining'
   const { host, body_limit, cors_origins } = http
@@ -129,12 +148,13 @@ export async function createService(config: Config, surroundings: Surroundings):
     unready,
   })
   const server = createServer(SERVER_LIMITS, app)
-  let stopped: Promise<string[]> | null = null
+  let stopped: Promise<Stopped> | null = null
   const { promise: gaveUp, resolve: giveUp } = createGate()
   let patience: NodeJS.Timeout | undefined
 
   async function start(): Promise<string> {
     await recover()
+    await pool.proved()
     await listen(server, http.port, host)
     ticker.start()
     dispatcher.start()
@@ -152,8 +172,9 @@ export async function createService(config: Config, surroundings: Surroundings):
     while ((await tick().catch(tick)).rescued > 0);
   }
 
-  async function stopAll(): Promise<string[]> {
+  async function stopAll(): Promise<Stopped> {
     state = 'draining'
+    const released = idsReleased(bus)
     patience = setTimeout(giveUp, worker.shutdown_grace + worker.cancel_grace + PATIENCE_MS)
     await Promise.race([dispatcher.stop(worker.shutdown_grace), gaveUp])
     clearTimeout(patience)
@@ -165,7 +186,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     if (running.length === 0) await threadsEnded
     await janitor.stop()
     await store.close()
-    return running
+    return { released, running }
   }
 
   return {
@@ -178,6 +199,15 @@ export async function createService(config: Config, surroundings: Surroundings):
       dispatcher.hurry()
     },
   }
+}
+
+/** Grows with each job that is released from now on. */
+function idsReleased(bus: EventBus): string[] {
+  const ids: string[] = []
+  bus.subscribe((event) => {
+    if (event.kind === 'job' && event.verb === 'release') ids.push(event.job.id)
+  })
+  return ids
 }
 
 function createGate(): { promise: Promise<void>; resolve: () => void } {

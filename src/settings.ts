@@ -6,6 +6,7 @@ import { duration } from './duration.js'
 import { driver, folder, host, number, orEmpty, origin, section, sqliteSource, whole } from './setting-kinds.js'
 
 const KIB = 1_024
+const MIB = 1_048_576
 const GIB = 1_073_741_824
 const SECOND = 1_000
 const HOUR = 3_600 * SECOND
@@ -50,6 +51,11 @@ export const settings = section({
         job_timeout: jobTimeout().prefault(300),
         /** Heap of one thread; without a bound V8 collects late, and many busy threads take much. */
         resource_limits: section({ max_old_generation_mb: whole(16, 65_536).prefault(512) }),
+        /** A thread is replaced after so many jobs, or where a job leaves more on its heap: what leaks ends with it. */
+        recycle: section({
+          jobs: whole(1, 1_000_000_000).prefault(10_000),
+          heap: bytes({ min: 16 * MIB, max: 64 * GIB }).prefault('256MiB'),
+        }),
         types: z.array(folder(), 'must be a list of folders').prefault([]),
         shutdown_grace: duration({ max: HOUR }).prefault(30),
         cancel_grace: duration({ max: HOUR }).prefault(5),

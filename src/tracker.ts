@@ -7,7 +7,16 @@ import type { Job, JobWithPayload, Rules, Verb } from './job.js'
 import { newJob, type Submission } from './new-job.js'
 import { type Outcome, stepAfter } from './outcome.js'
 import type { Share } from './slot-shares.js'
-import type { Bounds, CancelAnswer, Ending, ProgressReport, Pruned, PruneRequest, Store } from './store/store.js'
+import type {
+  Bounds,
+  CancelAnswer,
+  Claimed,
+  Ending,
+  ProgressReport,
+  Pruned,
+  PruneRequest,
+  Store,
+} from './store/store.js'
 
 export interface TrackerOptions {
   store: Store
@@ -30,7 +39,7 @@ export interface JobTracker {
    * A job that another one submits is not bounded by `max_pending`: its handler holds a slot meanwhile.
    */
   submit(submission: Omit<Submission, 'id'>, at: number, by?: 'client' | 'handler'): Promise<JobWithPayload>
-  claim(shares: readonly Share[], slots: readonly number[]): Promise<JobWithPayload[]>
+  claim(shares: readonly Share[], slots: readonly number[], wary: boolean): Promise<Omit<Claimed, 'promoted'>>
   /** Never rejects: progress that could not be stored is superseded by the next. */
   progress(report: Omit<ProgressReport, 'at'>): Promise<void>
   /** Resolves when the outcome is on disk, or was found to be late; an outcome is sent again until then. */
@@ -87,11 +96,11 @@ export function createTracker(options: TrackerOptions): JobTracker {
       return job
     },
 
-    async claim(shares, slots) {
-      const { promoted, claimed } = await store.claim({ node, shares, slots, now: now() })
+    async claim(shares, slots, wary) {
+      const { promoted, ...answer } = await store.claim({ node, shares, slots, now: now(), wary })
       tell('promote', promoted)
-      tell('claim', claimed)
-      return claimed
+      tell('claim', answer.claimed)
+      return answer
     },
 
     async progress({ id, run, progress, note }) {

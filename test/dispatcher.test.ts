@@ -32,6 +32,8 @@ function startDispatcher(type: 'polite' | 'hash') {
     onProgress: ({ id, run }, { percent, note }) => void tracker.progress({ id, run, progress: percent, note }),
     onLog() {},
     onStrayError() {},
+    onFailure() {},
+    recycle: { jobs: 1_000, heap: 1_000_000_000 },
     artifactFolder: () => folder,
     serve: async () => {},
     min_threads: 1,

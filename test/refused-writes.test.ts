@@ -44,7 +44,7 @@ test('a service that stops while its store refuses gives up on outcomes and says
   const foreign = new Database(join(folder, 'jobs.db'))
   foreign.exec('BEGIN IMMEDIATE')
   try {
-    expect(await service.stop()).toEqual([])
+    expect(await service.stop()).toEqual({ released: [], running: [] })
   } finally {
     foreign.exec('ROLLBACK')
   }

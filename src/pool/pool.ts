@@ -1,35 +1,20 @@
 // The main side of the threads: runs a job to its outcome, stops it when asked, and never rejects.
-import { setImmediate as turn } from 'node:timers/promises'
 import { BroadcastChannel, type MessagePort, type Worker } from 'node:worker_threads'
-import { Piscina } from 'piscina'
-import { BUILD } from '../build.js'
 import type { StopReason } from '../define-job.js'
 import { formatDuration } from '../duration.js'
-import { PROBLEMS, ServiceError } from '../errors.js'
 import type { Job, JobWithPayload } from '../job.js'
 import type { Failure, Outcome } from '../outcome.js'
 import {
-  type Answer,
-  type Call,
-  isCall,
   isThreadMessage,
   type Progress,
   type Report,
   type RunKey,
   type StopRequest,
-  type Task,
   type ThreadData,
   type ThreadMessage,
 } from './protocol.js'
-
-/** The highest `max_workers`: the pool has room for so many threads and gets no more tasks than there are slots. */
-export const MAX_THREADS = 512
-/** Calls of one run that are served at the same time. */
-const CALLS_AT_ONCE = 4
-/** An idle thread above `min_threads` leaves after this. */
-const IDLE_MS = 30_000
-/** V8's own default lets every busy thread hold up to 48 MB of garbage. */
-const YOUNG_MB = 4
+import { serveCalls } from './serve-calls.js'
+import { createThreads, type Errand } from './threads.js'
 
 export interface PoolOptions {
   min_threads: number
@@ -41,6 +26,7 @@ export interface PoolOptions {
   name: string
   dir: string
   types: ThreadData['types']
+  recycle: ThreadData['recycle']
   /** Where a run writes its artifacts. */
   artifactFolder(run: RunKey): string
   /** Answers a handler's call of the main thread; `signal` fires when its job is asked to stop or its run is over. */
@@ -49,6 +35,8 @@ export interface PoolOptions {
   onLog(run: RunKey, message: string): void
   /** An error that belongs to no run that still goes on. */
   onStrayError(run: RunKey | null, failure: Failure): void
+  /** No thread can be started, and why; or null: it can again. Told once for each change. */
+  onFailure(failure: string | null): void
 }
 
 export interface Pool {
@@ -58,13 +46,16 @@ export interface Pool {
   stopJob(run: RunKey, reason: StopReason, now?: boolean): boolean
   /** Threads alive or starting. */
   threads(): number
+  /** Why no thread can be started, or null. Jobs that are given to it then are released. */
+  failure(): string | null
+  /** Resolves when a first thread has started, or could not. */
+  proved(): Promise<void>
   stop(): Promise<void>
 }
 
-interface Run extends RunKey {
+interface Run extends RunKey, Errand {
   job: Job
   timeout: number
-  kill: AbortController
   /** Known once the thread says that it began. */
   thread: Worker | null
   asked: StopReason | null
@@ -73,6 +64,8 @@ interface Run extends RunKey {
   port: MessagePort | null
   /** As told last. */
   progress: Progress | null
+  /** Where the thread is to end with the run. */
+  last_report: Report | null
   /** What was thrown outside the handler's promise. */
   uncaught: Failure | null
   timers: NodeJS.Timeout[]
@@ -82,19 +75,15 @@ export function createPool(options: PoolOptions): Pool {
   const runs = new Map<string, Run>()
   const stops = new BroadcastChannel(options.name)
   stops.unref()
-  const data: ThreadData = { channel: options.name, dir: options.dir, types: options.types }
-  const piscina = new Piscina<Task, Report>({
-    filename: new URL('src/pool/thread.js', BUILD).href,
-    minThreads: options.min_threads,
-    maxThreads: MAX_THREADS,
-    idleTimeout: IDLE_MS,
-    resourceLimits: { maxOldGenerationSizeMb: options.max_old_generation_mb, maxYoungGenerationSizeMb: YOUNG_MB },
-    workerData: data,
+  const threads = createThreads({
+    min_threads: options.min_threads,
+    max_old_generation_mb: options.max_old_generation_mb,
+    data: { channel: options.name, dir: options.dir, types: options.types, recycle: options.recycle },
+    onMessage: (message) => {
+      if (isThreadMessage(message)) receive(message)
+    },
+    onFailure: options.onFailure,
   })
-  piscina.on('message', (message: unknown) => {
-    if (isThreadMessage(message)) receive(message)
-  })
-  piscina.on('error', (error: unknown) => options.onStrayError(null, died(error)))
 
   function receive(message: ThreadMessage): void {
     const run = runs.get(message.id)
@@ -113,40 +102,24 @@ export function createPool(options: PoolOptions): Pool {
         if (current === undefined) options.onStrayError(message, message.failure)
         else fail(current, message.failure)
         return
+      case 'last_report':
+        if (current !== undefined) dismiss(current, message.report)
+        return
       case 'calls':
         if (current === undefined) message.port.close()
         else listen(current, message.port)
     }
   }
 
+  function dismiss(run: Run, report: Report): void {
+    run.last_report = report
+    run.kill.abort()
+  }
+
   function listen(run: Run, port: MessagePort): void {
     run.port?.close()
     run.port = port
-    const waiting: Call[] = []
-    let busy = 0
-
-    /** A few at a time, with a turn of the event loop before each: a handler that calls in masses holds up only itself. */
-    async function serveNext(): Promise<void> {
-      busy += 1
-      for (let call = waiting.shift(); call !== undefined; call = waiting.shift()) {
-        await turn()
-        port.postMessage(await answer(run, call))
-      }
-      busy -= 1
-    }
-
-    port.on('message', (call: unknown) => {
-      if (!isCall(call)) return
-      waiting.push(call)
-      if (busy < CALLS_AT_ONCE) void serveNext()
-    })
-  }
-
-  function answer(run: Run, { call, method, args }: Call): Promise<Answer> {
-    return options.serve(run.job, method, args, run.calls.signal).then(
-      (value) => ({ call, value }),
-      (error: unknown) => ({ call, error: refusalOf(error) }),
-    )
+    serveCalls(port, (method, args) => options.serve(run.job, method, args, run.calls.signal))
   }
 
   function advance(run: Run, { percent, note }: Progress): void {
@@ -156,7 +129,8 @@ export function createPool(options: PoolOptions): Pool {
   }
 
   function begin(run: Run, thread: number): void {
-    run.thread = piscina.threads.find(({ threadId }) => threadId === thread) ?? null
+    run.begun = true
+    run.thread = threads.find(thread)
     run.timers.push(setTimeout(() => ask(run, 'timeout'), run.timeout))
     if (run.asked !== null) signal(run, run.asked)
   }
@@ -183,35 +157,44 @@ export function createPool(options: PoolOptions): Pool {
 
   async function run(job: JobWithPayload, timeout: number): Promise<Outcome> {
     const { id, run, type, attempt, payload } = job
+    const folder = options.artifactFolder(job)
     const entry: Run = {
       id,
       run,
       job,
       timeout,
+      task: { id, run, type, attempt, payload, folder },
       kill: new AbortController(),
+      begun: false,
       thread: null,
       asked: null,
       calls: new AbortController(),
       port: null,
       progress: null,
+      last_report: null,
       uncaught: null,
       timers: [],
     }
     runs.set(id, entry)
     try {
-      const folder = options.artifactFolder(entry)
-      const report = await piscina.run({ id, run, type, attempt, payload, folder }, { signal: entry.kill.signal })
-      if (report.progress !== null) advance(entry, report.progress)
-      return decide(entry, report.outcome)
-    } catch (error) {
-      // It may still be inside a native call, or alive after all: its slot is free only when it is really gone.
-      await entry.thread?.terminate()
-      return decide(entry, { kind: 'failed', ...died(error) })
+      const { progress, outcome } = await reportOf(entry)
+      if (progress !== null) advance(entry, progress)
+      return decide(entry, outcome)
     } finally {
       for (const timer of entry.timers) clearTimeout(timer)
       entry.calls.abort()
       entry.port?.close()
       runs.delete(id)
+    }
+  }
+
+  async function reportOf(run: Run): Promise<Report> {
+    try {
+      return await threads.run(run)
+    } catch (error) {
+      // It may still be inside a native call, or alive after all: its slot is free only when it is really gone.
+      await run.thread?.terminate()
+      return run.last_report ?? { outcome: run.begun ? { kind: 'failed', ...died(error) } : NOT_BEGUN, progress: null }
     }
   }
 
@@ -224,10 +207,12 @@ export function createPool(options: PoolOptions): Pool {
       if (now) entry.kill.abort()
       return true
     },
-    threads: () => piscina.threads.length,
+    threads: threads.count,
+    failure: threads.failure,
+    proved: threads.proved,
     async stop() {
       stops.close()
-      await piscina.destroy()
+      await threads.stop()
     },
   }
 }
@@ -245,11 +230,7 @@ function decide(run: Run, outcome: Outcome): Outcome {
   return run.uncaught === null ? outcome : { kind: 'failed', ...run.uncaught }
 }
 
-/** As plain data. What was wrong with the call itself will be wrong at a further attempt too. */
-function refusalOf(error: unknown): { message: string; retryable: boolean } {
-  const message = error instanceof Error ? error.message : String(error)
-  return { message, retryable: !(error instanceof ServiceError && PROBLEMS[error.code].status < 500) }
-}
+const NOT_BEGUN: Outcome = { kind: 'released', detail: 'no thread could be started for it' }
 
 function died(error: unknown): Failure {
   const out_of_memory = error instanceof Error && 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY'

@@ -11,6 +11,8 @@ export interface ThreadData {
   /** The folder that `ctx.resolve` starts at. */
   dir: string
   types: Record<string, { url: string; config: unknown }>
+  /** A thread is replaced after so many jobs, or where a job leaves more than so many bytes of heap behind it. */
+  recycle: { jobs: number; heap: number }
 }
 
 /** To a thread: one run of one job. */
@@ -48,6 +50,8 @@ export type ThreadMessage = RunKey &
     | { kind: 'log'; message: string }
     /** Thrown outside the handler's promise: by a timer, an event, a forgotten promise. */
     | { kind: 'uncaught'; failure: Failure }
+    /** The run has ended, and its thread is to end with it: no other task may reach it. */
+    | { kind: 'last_report'; report: Report }
     /** The handler's first call of the main thread: it and all further ones come through `port`. */
     | { kind: 'calls'; port: MessagePort }
   )
@@ -76,11 +80,22 @@ export function isThreadMessage(value: unknown): value is ThreadMessage {
       return typeof message.message === 'string'
     case 'uncaught':
       return typeof fieldsOf(message.failure).code === 'string' && typeof fieldsOf(message.failure).message === 'string'
+    case 'last_report':
+      return isReport(message.report)
     case 'calls':
       return message.port instanceof MessagePort
     default:
       return false
   }
+}
+
+/** The outcome is what the thread made of it; a handler that forges one deceives only itself. */
+function isReport(value: unknown): value is Report {
+  const { outcome, progress } = fieldsOf(value)
+  const { kind, code, message, artifacts } = fieldsOf(outcome)
+  if (progress !== null && !Number.isInteger(fieldsOf(progress).percent)) return false
+  if (kind === 'completed') return Array.isArray(artifacts)
+  return kind === 'failed' && typeof code === 'string' && typeof message === 'string'
 }
 
 export function isCall(value: unknown): value is Call {

@@ -2,6 +2,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { resolve } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
+import { getHeapStatistics } from 'node:v8'
 import { BroadcastChannel, parentPort, type TransferListItem, threadId, workerData } from 'node:worker_threads'
 import type { z } from 'zod'
 import type { JobContext, JobDefinition } from '../define-job.js'
@@ -24,11 +25,14 @@ export default createThread(workerData, (message, moved) => parentPort?.postMess
 
 type Post = (message: ThreadMessage, moved?: TransferListItem[]) => void
 
-function createThread({ channel, dir, types }: ThreadData, post: Post) {
+function createThread({ channel, dir, types, recycle }: ThreadData, post: Post) {
   const definitions = new Map<string, Promise<JobDefinition>>()
   /** Which run an error that nobody caught belongs to, however late it comes. */
   const guilty = new AsyncLocalStorage<RunKey>()
   let current: (RunKey & { controller: AbortController }) | null = null
+  let jobs = 0
+  /** What an earlier job left behind throws: the thread is replaced as soon as nobody is disturbed. */
+  let haunted = false
 
   const stops = new BroadcastChannel(channel)
   stops.onmessage = (event: unknown) => {
@@ -41,6 +45,7 @@ function createThread({ channel, dir, types }: ThreadData, post: Post) {
 
   function blame(error: unknown): void {
     const { id, run } = guilty.getStore() ?? { id: 'unknown', run: 0 }
+    haunted ||= current?.id !== id || current.run !== run
     post({ kind: 'uncaught', id, run, failure: failureOf(error) })
   }
 
@@ -52,7 +57,15 @@ function createThread({ channel, dir, types }: ThreadData, post: Post) {
     return loading
   }
 
-  return async function runTask(task: Task): Promise<Report> {
+  function isWorn(): boolean {
+    jobs += 1
+    const { used_heap_size, external_memory } = getHeapStatistics()
+    return haunted || jobs >= recycle.jobs || used_heap_size + external_memory > recycle.heap
+  }
+
+  /** Without a task the answer only proves that the thread has started. */
+  return async function runTask(task: Task | null): Promise<Report | null> {
+    if (task === null) return null
     const { id, run, attempt, type } = task
     const controller = new AbortController()
     current = { id, run, controller }
@@ -75,7 +88,10 @@ function createThread({ channel, dir, types }: ThreadData, post: Post) {
     const outcome = await guilty.run({ id, run }, () => handle(load(type), task, ctx, artifacts))
     calls.end()
     current = null
-    return { outcome, progress: progress.end() }
+    const report: Report = { outcome, progress: progress.end() }
+    if (!isWorn()) return report
+    post({ kind: 'last_report', id, run, report })
+    return new Promise(() => {})
   }
 }
 

@@ -14,7 +14,7 @@ export interface Store {
   /** Stores new jobs, all or none. Rejects with `queue_full` or, for `max_bytes`, `storage_full` where there is no room. */
   submit(jobs: readonly JobWithPayload[], bounds: Bounds): Promise<void>
   /** Promotes what is due, then claims the best-ranked pending jobs that `shares` allow, one for each of `slots` at most. */
-  claim(request: { node: string; shares: readonly Share[]; slots: readonly number[]; now: number }): Promise<Claimed>
+  claim(request: ClaimRequest): Promise<Claimed>
   /** Stores progress of running jobs, and tells which of them are not to go on. */
   renew(reports: readonly ProgressReport[]): Promise<Renewal>
   /** Ends runs. Answers in order: the job after the step, or null where the run is over already and nothing changed. */
@@ -56,9 +56,23 @@ export interface Bounds {
   max_bytes: number
 }
 
+export interface ClaimRequest {
+  node: string
+  shares: readonly Share[]
+  slots: readonly number[]
+  now: number
+  /** Where suspects are pending, claims the best-ranked of them and nothing else. Left out: no. */
+  wary?: boolean
+}
+
+/** A job that a crash brought back, after so many interruptions, may be what brings the process down. */
+export const SUSPECT_AFTER = 2
+
 export interface Claimed {
   promoted: Job[]
   claimed: JobWithPayload[]
+  /** Whether the claimed job is a suspect, which should run alone for a while. */
+  suspect: boolean
 }
 
 export interface ProgressReport {

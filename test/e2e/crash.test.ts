@@ -3,7 +3,7 @@ import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { freshFolder } from '../support/folder.js'
-import { startProcess } from '../support/process.js'
+import { launch, startProcess } from '../support/process.js'
 import { typeFiles } from '../support/types.js'
 import { until } from '../support/until.js'
 
@@ -25,7 +25,7 @@ export default { timeout: '30s', retry_count: 0, async run({ rounds }, ctx) {
 
 function folderWith(worker: object = {}): string {
   return freshFolder({
-    ...typeFiles(['polite', 'endless', 'greet']),
+    ...typeFiles(['polite', 'endless', 'greet', 'kills']),
     'types/witness.mjs': WITNESS,
     'config.yaml': { worker: { types: ['types'], max_workers: 4, queue_size: 100_000, ...worker } },
   })
@@ -145,4 +145,29 @@ describe('kill -9', () => {
     expect(await last.reaches(id, 'failed')).toMatchObject({ error: { code: 'poison' }, interruptions: 3 })
     expect((await last.submit({ type: 'greet' })).status).toBe('pending')
   })
+
+  test('by a job takes down its neighbours no more than twice: then each runs alone, and only the cause is failed', async () => {
+    const folder = folderWith()
+    const rounds = { rounds: 60 }
+    const first = await startProcess(folder, { JOBMILL_WORKER__MAX_WORKERS: '1' })
+    const blocker = await first.submit({ type: 'endless' })
+    await first.reaches(blocker.id, 'processing')
+    const innocent = await Promise.all(
+      [1, 2].map(() => first.submit({ type: 'witness', payload: rounds, priority: 1 })),
+    )
+    const killer = await first.submit({ type: 'kills', priority: 2 })
+    await first.call('POST', `/jobs/${blocker.id}/cancel`)
+    await first.kill('SIGKILL')
+
+    // The killer starts beside the others twice, then alone.
+    for (let crashes = 1; crashes <= 3; crashes += 1)
+      expect(await startDoomed(folder).exit).toEqual({ code: null, signal: 'SIGKILL' })
+    const last = await startProcess(folder)
+    expect(await last.reaches(killer.id, 'failed')).toMatchObject({ error: { code: 'poison' }, interruptions: 3 })
+    for (const { id } of innocent)
+      expect(await last.reaches(id, 'completed', 'failed')).toMatchObject({ status: 'completed', interruptions: 2 })
+  })
 })
+
+/** Starts it and does not wait until it listens: it may be dead by then. */
+const startDoomed = (folder: string) => launch(folder, ['--port', '0'])

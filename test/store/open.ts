@@ -3,16 +3,17 @@ import { join } from 'node:path'
 import type BetterSqlite3 from 'better-sqlite3'
 import { onTestFinished, vi } from 'vitest'
 import { Database } from '../../src/store/sqlite/binding.js'
-import { openSqliteStore, type SqliteOptions } from '../../src/store/sqlite/sqlite.js'
+import type { GroupCommitOptions } from '../../src/store/sqlite/group-commit.js'
+import { openSqliteStore } from '../../src/store/sqlite/sqlite.js'
 import type { Store } from '../../src/store/store.js'
 import { freshFolder } from '../support/folder.js'
 import { aJob, RULES } from './suite/stage.js'
 
-export const openFresh = (options: SqliteOptions = {}) => openAt(join(freshFolder(), 'jobs.db'), options)
+export const openFresh = (options: GroupCommitOptions = {}) => openAt(join(freshFolder(), 'jobs.db'), options)
 
 export function openAt(
   file: string,
-  options: SqliteOptions = {},
+  options: GroupCommitOptions = {},
 ): { store: Store; file: string; db: BetterSqlite3.Database } {
   const pragma = vi.spyOn(Database.prototype, 'pragma')
   const store = openSqliteStore(file, RULES, options)

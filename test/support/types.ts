@@ -59,6 +59,15 @@ const TYPES = {
   // Inside a native call, which not even terminate() ends.
   'types/native.mjs': `import { execSync } from 'node:child_process'
   export default { timeout: '60s', retry_count: 0, run() { execSync('sleep 20') } }`,
+  // Takes the whole process down, as a crash in native code would.
+  'types/kills.mjs': `export default { retry_count: 0, run() { process.kill(process.pid, 'SIGKILL'); for (;;); } }`,
+  // Which thread ran it; leaves `leak` MiB behind on its heap.
+  'types/thread.mjs': `import { threadId } from 'node:worker_threads'
+  export default { retry_count: 0, run({ leak = 0 }) {
+    globalThis.left ??= []
+    for (let i = 0; i < leak * 8; i += 1) left.push(Array.from({ length: 16_384 }, () => i))
+    return { thread: threadId }
+  } }`,
   'types/exits.mjs': `export default { retry_count: 0, run() { process.exit(3) } }`,
   'types/returns_function.mjs': `export default { retry_count: 3, run: () => () => {} }`,
   'types/returns_bigint.mjs': `export default { retry_count: 3, run: () => ({ n: 10n }) }`,

@@ -23,11 +23,19 @@ export interface GroupCommit {
 
 const BUSY_PAUSE_MS = 20
 
-/**
- * A foreign lock on the database is waited for, from the event loop, `busy_patience` ms before writes are refused.
- * `onFull` is called when a full disk refuses them.
- */
-export function createGroupCommit(db: Database.Database, busy_patience = 5_000, onFull = () => {}): GroupCommit {
+export interface GroupCommitOptions {
+  /** Milliseconds that a foreign lock on the database is waited for, from the event loop, before writes are refused. */
+  busy_patience?: number
+  /** Told whenever a full disk is in the way, also of opening the database. */
+  onFull?(): void
+  /** Told once, when the database cannot be trusted any more. */
+  onFailure?(why: string): void
+}
+
+export function createGroupCommit(
+  db: Database.Database,
+  { busy_patience = 5_000, onFull = () => {}, onFailure = () => {} }: GroupCommitOptions = {},
+): GroupCommit {
   const begin = db.prepare('BEGIN IMMEDIATE')
   const commit = db.prepare('COMMIT')
   const rollback = db.prepare('ROLLBACK')
@@ -74,21 +82,11 @@ export function createGroupCommit(db: Database.Database, busy_patience = 5_000, 
     begin.run()
     try {
       const results = body()
-      commitOrFail()
+      commit.run()
       return results
     } catch (error) {
       // A full disk makes SQLite roll back by itself.
       if (db.inTransaction) rollback.run()
-      throw error
-    }
-  }
-
-  /** An I/O error while committing leaves open what is on disk: nothing after it can be trusted. */
-  function commitOrFail(): void {
-    try {
-      commit.run()
-    } catch (error) {
-      if (sqliteCode(error)?.startsWith('SQLITE_IOERR')) failed = `a commit failed (${sqliteCode(error)})`
       throw error
     }
   }
@@ -109,6 +107,10 @@ export function createGroupCommit(db: Database.Database, busy_patience = 5_000, 
 
   function refuse(writes: Write[], error: unknown): void {
     busy_since = null
+    if (failed === null && isFatal(error)) {
+      failed = `a commit failed (${sqliteCode(error)})`
+      onFailure(failed)
+    }
     if (sqliteCode(error) === 'SQLITE_FULL') onFull()
     const refusal = asServiceError(error, busy_patience)
     for (const { reject } of writes) reject(refusal)
@@ -145,6 +147,15 @@ function sqliteCode(error: unknown): string | null {
 /** What is wrong with one write and no other: not a full disk, a lock or a broken file. */
 function isOwnFault(error: unknown): boolean {
   return /^SQLITE_(CONSTRAINT|TOOBIG)/.test(sqliteCode(error) ?? 'SQLITE_CONSTRAINT')
+}
+
+/**
+ * Neither a lock nor a full disk: an I/O error, a broken page, a file gone. What is on disk is open now, and to go on
+ * from memory could tell of jobs that are not there.
+ */
+function isFatal(error: unknown): boolean {
+  const code = sqliteCode(error)
+  return code !== null && code !== 'SQLITE_FULL' && !isBusy(error)
 }
 
 function isBusy(error: unknown): boolean {

@@ -2,7 +2,6 @@
 import type Database from 'better-sqlite3'
 import { ServiceError } from '../../errors.js'
 import { isFinal, JOB_STATUSES, type Job, type JobStatus, type JobWithPayload, type Rules } from '../../job.js'
-import { pick, type Share } from '../../slot-shares.js'
 import type {
   Bounds,
   CancelAnswer,
@@ -16,7 +15,8 @@ import type {
   Tick,
   TypeCounts,
 } from '../store.js'
-import { createGroupCommit } from './group-commit.js'
+import { createClaims } from './claim.js'
+import { createGroupCommit, type GroupCommitOptions } from './group-commit.js'
 import { openDatabase } from './open.js'
 import { createPruning } from './prune.js'
 import { createRows, type Rows } from './rows.js'
@@ -25,17 +25,10 @@ import { createScans } from './scan.js'
 /** Jobs that one transaction promotes or rescues at the most, so that upkeep never holds up the event loop. */
 const UPKEEP_STEP = 500
 
-export interface SqliteOptions {
-  /** Milliseconds that writes wait for a lock of another program before they are refused. */
-  busy_patience?: number
-  /** Called when a full disk refuses writes, or to open the file. */
-  onFull?: () => void
-}
-
 /** @throws StoreOpenError where the file cannot be used */
-export function openSqliteStore(file: string, rules: Rules, { busy_patience, onFull }: SqliteOptions = {}): Store {
-  const { db, close } = openDatabase(file, onFull)
-  const commits = createGroupCommit(db, busy_patience, onFull)
+export function openSqliteStore(file: string, rules: Rules, options: GroupCommitOptions = {}): Store {
+  const { db, close } = openDatabase(file, options.onFull)
+  const commits = createGroupCommit(db, options)
   const rows = createRows(db, rules)
   const claims = createClaims(db, rows)
   const upkeep = createUpkeep(db, rows)
@@ -111,10 +104,10 @@ export function openSqliteStore(file: string, rules: Rules, { busy_patience, onF
 
   return {
     submit: (jobs, bounds) => commits.write(() => submit(jobs, bounds)),
-    claim: ({ node, shares, slots, now }) =>
+    claim: (request) =>
       commits.write((): Claimed => {
-        const promoted = upkeep.promote(now)
-        return { promoted, claimed: claims.claim(node, shares, slots, now) }
+        const promoted = upkeep.promote(request.now)
+        return { promoted, ...claims.claim(request) }
       }),
     renew: (reports) => commits.write(() => renew(reports)),
     settle: (endings) => commits.write(() => endings.map(settle)),
@@ -136,31 +129,6 @@ export function openSqliteStore(file: string, rules: Rules, { busy_patience, onF
       if (db.open) close()
     },
   }
-}
-
-interface Candidate {
-  id: string
-  type: string
-  rank: number
-}
-
-/** Claims merge the heads of the runnable types' indexes: a type that may not run now is never looked at. */
-function createClaims(db: Database.Database, rows: Rows) {
-  const head = db.prepare<[string, number], Candidate>(
-    `SELECT id, type, rank FROM jobs WHERE type = ? AND status = 'pending' ORDER BY rank, id LIMIT ?`,
-  )
-
-  function claim(node: string, shares: readonly Share[], slots: readonly number[], now: number): JobWithPayload[] {
-    const best = shares
-      .flatMap(({ type, limit }) => head.all(type, Math.min(limit, slots.length)))
-      .sort((a, b) => a.rank - b.rank || (a.id < b.id ? -1 : 1))
-    return pick(best, shares, slots.length).flatMap(({ id }, i) => {
-      const job = rows.getWithPayload(id)
-      return job === null ? [] : (rows.apply(job, { verb: 'claim', node, slot: slots[i] as number }, now) ?? [])
-    })
-  }
-
-  return { claim }
 }
 
 function createUpkeep(db: Database.Database, rows: Rows) {

@@ -131,4 +131,39 @@ export function claiming(stage: () => Promise<Stage>): void {
     const after = await the.store.claim({ node: the.node, shares, slots: [3, 4], now: T0 })
     expect(ids(after.claimed)).toEqual(ids(mails.slice(0, 2)))
   })
+
+  test('a wary claim takes the best-ranked suspect alone; an unwary one does not mind them', async () => {
+    const the = await stage()
+    const old = [await the.add({ type: 'b', priority: 2 }), await the.add(), await the.add()]
+    for (let crashes = 0; crashes < 2; crashes += 1) {
+      await the.claim([1, 2, 3], { types: ['a', 'b'] })
+      await the.crash()
+      await the.store.tick({ node: the.node, now: T0 + crashes })
+    }
+    const fresh = await the.add({ priority: 1 })
+    const wary = (types: string[], slots: number[]) =>
+      the.store.claim({ node: the.node, shares: types.map(wholly), slots, now: T0, wary: true })
+    const first = await wary(['a'], [1, 2, 3])
+    expect([ids(first.claimed), first.suspect]).toEqual([[old[1]?.id], true])
+    expect(first.claimed[0]).toMatchObject({ slot: 1, interruptions: 2, status: 'processing' })
+    const second = await wary(['a', 'b'], [2, 3])
+    expect([ids(second.claimed), second.suspect]).toEqual([[old[0]?.id], true])
+    const others = await the.store.claim({ node: the.node, shares: [wholly('a')], slots: [3, 4], now: T0 })
+    expect([ids(others.claimed), others.suspect]).toEqual([ids([fresh, old[2]] as Job[]), false])
+  })
+
+  test('what was interrupted once, or released or retried since, is no suspect', async () => {
+    const the = await stage()
+    const [once, twice] = [await the.add({}, T0 + 1), await the.add({ type: 'b' })]
+    for (const types of [['b'], ['a', 'b']]) {
+      await the.claim([1, 2], { types })
+      await the.crash()
+      await the.store.tick({ node: the.node, now: T0 })
+    }
+    const [running] = await the.claim([1], { types: ['b'] })
+    await the.end(running as Job, { verb: 'release', detail: 'its node was shut down' })
+    const shares = [wholly('a'), wholly('b')]
+    const { claimed, suspect } = await the.store.claim({ node: the.node, shares, slots: [1, 2], now: T0, wary: true })
+    expect([ids(claimed), suspect]).toEqual([ids([twice, once] as Job[]), false])
+  })
 }
