@@ -80,7 +80,7 @@ async function fill(file: string, jobs: number): Promise<void> {
   }))
   await store.submit(
     all.map((job) => newJob(job, now, rules)),
-    { max_pending: jobs, max_stored: jobs },
+    { max_pending: jobs, max_stored: jobs, max_bytes: Number.POSITIVE_INFINITY },
   )
   await store.close()
 }

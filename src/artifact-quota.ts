@@ -3,7 +3,7 @@ import type { EventBus } from './events.js'
 import type { Store } from './store/store.js'
 
 export interface ArtifactQuota {
-  /** Grants up to `bytes` to the running job; 0 where there is no room. */
+  /** Grants up to `bytes` to the running job; 0 where there is no room. Rejects with `refusal`. */
   reserve(id: string, bytes: number, signal: AbortSignal): Promise<number>
 }
 
@@ -13,10 +13,12 @@ export interface QuotaOptions {
   /** Bytes of one job, and of all that the store holds. */
   max_job: number
   max_stored: number
+  /** Why nothing is granted now, or null. */
+  refusal(): Error | null
 }
 
 /** What is granted counts until its run has ended: from then on the store counts what was really written. */
-export function createArtifactQuota({ store, bus, max_job, max_stored }: QuotaOptions): ArtifactQuota {
+export function createArtifactQuota({ store, bus, max_job, max_stored, refusal }: QuotaOptions): ArtifactQuota {
   const granted = new Map<string, number>()
 
   bus.subscribe((event) => {
@@ -26,6 +28,8 @@ export function createArtifactQuota({ store, bus, max_job, max_stored }: QuotaOp
 
   return {
     async reserve(id, bytes, signal) {
+      const refused = refusal()
+      if (refused !== null) throw refused
       const stored = Object.values(await store.counts()).reduce((sum, type) => sum + type.bytes, 0)
       // A run that ended meanwhile must leave no grant behind.
       signal.throwIfAborted()

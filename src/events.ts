@@ -23,6 +23,10 @@ export type ServiceEvent =
   | { kind: 'store_failed'; message: string }
   /** Threads die while they start, and why; or null: they start again. */
   | { kind: 'threads'; failure: string | null }
+  /** The database met a full disk: nothing of a transaction was written. */
+  | { kind: 'disk_full' }
+  /** Free space fell below its floor or is above it again, or the ballast was given up or made. `well`: for the better. */
+  | { kind: 'disk_space'; well: boolean; message: string }
   /** A sign of life: the loop begins a pass, ended one and waits for the next, or was stopped for good. */
   | { kind: 'loop'; loop: string; state: LoopState }
   | { kind: 'pass_failed'; loop: string; message: string; stack: string | undefined }

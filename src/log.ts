@@ -48,6 +48,10 @@ function write(log: Logger, event: ServiceEvent): void {
       if (event.failure === null) log.info('threads start again')
       else log.error({ error: event.failure }, 'no jobs are run')
       return
+    case 'disk_space':
+      log[event.well ? 'info' : 'error']({ detail: event.message }, 'disk space')
+      return
+    case 'disk_full':
     case 'loop':
       return
     default: {

@@ -23,6 +23,7 @@ import { createStats } from './stats/stats.js'
 import { openSqliteStore } from './store/sqlite/sqlite.js'
 import { createTracker } from './tracker.js'
 import { createArtifactJanitor } from './upkeep/artifact-janitor.js'
+import { createDiskSpace } from './upkeep/disk-space.js'
 import { createHeartbeats } from './upkeep/heartbeats.js'
 import { createPruner } from './upkeep/pruner.js'
 import { createTicker } from './upkeep/ticker.js'
@@ -70,10 +71,13 @@ export async function createService(config: Config, surroundings: Surroundings):
 
   const node = `${hostname()}-${v4().slice(0, 8)}`
   const rules = { priority_aging: worker.priority_aging, poison_after: worker.poison_after }
-  const bounds = { max_pending: worker.queue_size, max_stored: config.data.max_stored }
+  const { database, artifacts, ballast, min_free, max_stored, max_bytes } = config.data
+  const bounds = { max_pending: worker.queue_size, max_stored, max_bytes }
   const bus = createEventBus()
   logEvents(bus, log)
-  const store = openSqliteStore(config.data.database.file, rules, {
+  const disk = createDiskSpace({ bus, database: database.file, artifacts: artifacts.dir, ballast, min_free })
+  const store = openSqliteStore(database.file, rules, {
+    onFull: () => bus.publish({ kind: 'disk_full' }),
     onFailure(message) {
       bus.publish({ kind: 'store_failed', message })
       // Outcomes cannot be stored any more: jobs run again after the next start, whatever they still do.
@@ -82,10 +86,16 @@ export async function createService(config: Config, surroundings: Surroundings):
       onStoreFailure(message)
     },
   })
-  const tracker = createTracker({ store, bus, node, rules, bounds, now, newId: createIds(now), random: Math.random })
-  const files = createArtifactFiles(config.data.artifacts.dir)
-  const { max_bytes: max_job } = config.data.artifacts
-  const quota = createArtifactQuota({ store, bus, max_job, max_stored: config.data.max_bytes })
+  const [newId, { refusal }] = [createIds(now), disk]
+  const tracker = createTracker({ store, bus, node, rules, bounds, refusal, now, newId, random: Math.random })
+  const files = createArtifactFiles(artifacts.dir)
+  const quota = createArtifactQuota({
+    store,
+    bus,
+    max_job: artifacts.max_bytes,
+    max_stored: max_bytes,
+    refusal: disk.artifactRefusal,
+  })
   const pool = createPool({
     artifactFolder: files.folder,
     serve: createHandlerCalls({ store, tracker, types, files, quota, now }),
@@ -111,7 +121,8 @@ export async function createService(config: Config, surroundings: Surroundings):
   const heartbeats = createHeartbeats({ bus, now, clock })
 
   let state: 'starting' | 'ready' | 'draining' = 'starting'
-  const unready = () => (state === 'ready' ? (store.failure() ?? pool.failure()) : `the server is ${state}`)
+  const trouble = () => store.failure() ?? pool.failure() ?? disk.trouble()
+  const unready = () => (state === 'ready' ? trouble() : `the server is ${state}`)
   const drain = createDrainRate(bus, now)
   const draining = () => state === 'draining'
   const { host, body_limit, cors_origins } = http
@@ -149,13 +160,16 @@ export async function createService(config: Config, surroundings: Surroundings):
     dispatcher.start()
     pruner.start()
     janitor.start()
+    await disk.start()
     state = 'ready'
     return urlOf(server.address() as AddressInfo)
   }
 
   /** Jobs that a dead process left running are pending again before the first is claimed. */
   async function recover(): Promise<void> {
-    while ((await tracker.tick()).rescued > 0);
+    // The first that meets a full disk makes the ballast go.
+    const tick = () => tracker.tick()
+    while ((await tick().catch(tick)).rescued > 0);
   }
 
   async function stopAll(): Promise<Stopped> {
@@ -166,7 +180,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     clearTimeout(patience)
     tracker.stop()
     const running = dispatcher.running().map(({ id }) => id)
-    await Promise.all([ticker.stop(), pruner.stop()])
+    await Promise.all([ticker.stop(), pruner.stop(), disk.stop()])
     await closeServer(server)
     const threadsEnded = pool.stop()
     if (running.length === 0) await threadsEnded

@@ -33,8 +33,12 @@ export const settings = section({
       /** Of one job, all together. */
       max_bytes: bytes({ min: 0, max: 1_024 * GIB }).prefault('1GiB'),
     }),
-    /** What payloads, results and artifacts of all jobs may take before no artifact is taken any more. */
+    /** What payloads, results and artifacts of all jobs may take before no job and no artifact is taken any more. */
     max_bytes: bytes({ min: 0, max: 1_048_576 * GIB }).prefault('10GiB'),
+    /** A file beside the database that is deleted when its disk is full, so that outcomes can still be stored. 0: none. */
+    ballast: bytes({ min: 0, max: GIB }).prefault('8MiB'),
+    /** Free space below which the server is not ready, of the disks of database and artifacts. 0: any will do. */
+    min_free: bytes({ min: 0, max: 1_048_576 * GIB }).prefault('32MiB'),
     /** Jobs that are not final, so that `delay` is no way around `queue_size`. */
     max_stored: whole(1, 1_000_000_000).prefault(1_000_000),
   }),

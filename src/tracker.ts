@@ -24,6 +24,8 @@ export interface TrackerOptions {
   node: string
   rules: Rules
   bounds: Bounds
+  /** Why no submission is taken now, or null. */
+  refusal(): ServiceError | null
   /** Milliseconds since 1970. */
   now(): number
   newId(): string
@@ -33,7 +35,7 @@ export interface TrackerOptions {
 
 export interface JobTracker {
   /**
-   * Resolves when the job, received `at` that time, is on disk. Rejects with `queue_full` and what Store says of writes.
+   * Resolves when the job, received `at` that time, is on disk. Rejects with `queue_full`, with `refusal` and what Store says of writes.
    * A job that another one submits is not bounded by `max_pending`: its handler holds a slot meanwhile.
    */
   submit(submission: Omit<Submission, 'id'>, at: number, by?: 'client' | 'handler'): Promise<JobWithPayload>
@@ -59,7 +61,8 @@ export interface JobTracker {
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 5_000
 
-export function createTracker({ store, bus, node, rules, bounds, now, newId, random }: TrackerOptions): JobTracker {
+export function createTracker(options: TrackerOptions): JobTracker {
+  const { store, bus, node, rules, bounds, refusal, now, newId, random } = options
   const stopped = new AbortController()
 
   function tell<J extends Job>(verb: Verb, jobs: readonly J[]): void {
@@ -85,6 +88,8 @@ export function createTracker({ store, bus, node, rules, bounds, now, newId, ran
 
   return {
     async submit(submission, at, by = 'client') {
+      const refused = refusal()
+      if (refused !== null) throw refused
       const job = newJob({ id: newId(), ...submission }, at, rules)
       await store.submit([job], by === 'client' ? bounds : { ...bounds, max_pending: Number.POSITIVE_INFINITY })
       tell('submit', [job])

@@ -84,6 +84,8 @@ describe('defaults', () => {
       database: { file: join(cwd, 'jobs.db') },
       artifacts: { dir: join(cwd, 'data/artifacts'), max_bytes: 1_073_741_824 },
       max_bytes: 10_737_418_240,
+      ballast: 8_388_608,
+      min_free: 33_554_432,
       max_stored: 1_000_000,
     }
     expect(config).toEqual({ ...DEFAULTS, data, dir: cwd, file: null })
@@ -199,6 +201,8 @@ describe('a bad file is refused', () => {
     ['server:\n  port: 65536', '2: server.port: must be a whole number from 0 to 65535, is 65536'],
     ['data:\n  max_stored: 0', '2: data.max_stored: must be a whole number from 1 to 1000000000, is 0'],
     // numbers, spans, sizes
+    ['data:\n  ballast: 2GiB', '2: data.ballast: must be between 0B and 1GiB, is "2GiB"'],
+    ['data:\n  min_free: -1', `2: data.min_free: ${SIZE}, is -1`],
     ['worker:\n  backoff:\n    jitter: 1.1', '3: worker.backoff.jitter: must be a number from 0 to 1, is 1.1'],
     ['worker:\n  backoff:\n    factor: .5', '3: worker.backoff.factor: must be a number from 1 to 10, is 0.5'],
     ['worker:\n  backoff:\n    base: soon', `3: worker.backoff.base: ${SPAN}, is "soon"`],

@@ -26,8 +26,8 @@ function startDispatcher(type: 'polite' | 'hash') {
   bus.subscribe((event) => void events.push(event))
   const { store, db } = openAt(join(folder, 'jobs.db'))
   const ids = { now: Date.now, newId: createIds(Date.now), random: Math.random }
-  const bounds = { max_pending: 10, max_stored: 10 }
-  const tracker = createTracker({ store, bus, node: 'test', rules: RULES, bounds, ...ids })
+  const bounds = { max_pending: 10, max_stored: 10, max_bytes: 10_000 }
+  const tracker = createTracker({ store, bus, node: 'test', rules: RULES, bounds, refusal: () => null, ...ids })
   const pool = createPool({
     onProgress: ({ id, run }, { percent, note }) => void tracker.progress({ id, run, progress: percent, note }),
     onLog() {},

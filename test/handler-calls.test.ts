@@ -127,6 +127,19 @@ describe('ctx.submit', () => {
     }
   })
 
+  test('is bounded by data.max_bytes, as POST /jobs is', async () => {
+    const { call, http } = await startCalls({ config: { data: { max_bytes: 2_000 } } })
+    const job = { type: 'greet', payload: { name: 'x'.repeat(2_000) } }
+    const { body } = await http.post('/jobs').send(job).expect(507)
+    expect(body).toMatchObject({ code: 'storage_full', detail: expect.stringContaining('data.max_bytes is 2000') })
+    expect(await call('submit', { type: 'greet', payload: { name: 'x' } })).toMatchObject({ status: 'pending' })
+    // The call itself takes as much as is left.
+    const large = 'x'.repeat(1_200)
+    expect(await call('submit', { type: 'greet', payload: { name: large } })).toMatchObject({
+      message: expect.stringContaining('data.max_bytes'),
+    })
+  })
+
   test('refuses what POST /jobs refuses, and says why', async () => {
     const { call } = await startCalls()
     expect(await call('submit', { type: 'greeet' })).toMatchObject({ message: 'there is no job type "greeet"' })

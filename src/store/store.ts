@@ -11,7 +11,7 @@ import type { Share } from '../slot-shares.js'
  * `outcome_unknown` (the commit failed: it may or may not be on disk).
  */
 export interface Store {
-  /** Stores new jobs, all or none. Rejects with `queue_full` where the bounds leave no room. */
+  /** Stores new jobs, all or none. Rejects with `queue_full` or, for `max_bytes`, `storage_full` where there is no room. */
   submit(jobs: readonly JobWithPayload[], bounds: Bounds): Promise<void>
   /** Promotes what is due, then claims the best-ranked pending jobs that `shares` allow, one for each of `slots` at most. */
   claim(request: ClaimRequest): Promise<Claimed>
@@ -52,6 +52,8 @@ export interface Bounds {
   max_pending: number
   /** Jobs that may be not final, this submission included. */
   max_stored: number
+  /** What payloads, results and artifacts of all jobs may take, this submission included. */
+  max_bytes: number
 }
 
 export interface ClaimRequest {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { openSqliteStore } from '../../src/store/sqlite/sqlite.js'
 import { freshFolder } from '../support/folder.js'
+import { mountSmallDisk, no_small_disk } from '../support/small-disk.js'
 import { openAt, openFresh, someJobs } from './open.js'
 import { canRun, startOther } from './processes/start.js'
 import { aJob, complete, expectCountsToFit, ids, NO_BOUNDS, RULES, T0, wholly } from './suite/stage.js'
@@ -138,14 +139,11 @@ describe('a full disk', () => {
     await expectCountsToFit(store)
   })
 
-  const in_namespace = ['unshare', '--map-root-user', '--mount']
-  const mount = (folder: string) => ['sh', '-c', `mount -t tmpfs -o size=3m none ${folder} && exec "$@"`, 'sh']
-  const no_mount = !canRun('unshare', '--map-root-user', '--mount', 'true')
-
   // Skipped where user namespaces are off: a real small disk cannot be mounted there.
-  test.skipIf(no_mount)('that is real loses nothing acknowledged and works again with room', async () => {
+  test.skipIf(no_small_disk)('that is real loses nothing acknowledged and works again with room', async () => {
     const folder = freshFolder()
-    const other = startOther(['fill', folder], [...in_namespace, ...mount(folder)])
+    const disk = await mountSmallDisk(folder, '3m')
+    const other = startOther(['fill', folder], disk.within(process.cwd()))
     const report = await other.next()
     expect(report).toMatchObject({ code: 'storage_full' })
     const accepted = report.accepted as number

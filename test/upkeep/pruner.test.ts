@@ -24,7 +24,7 @@ async function pruned(
   const { store } = openFresh()
   const bus = createEventBus()
   const parts = { node: 'n', rules: RULES, bounds: NO_BOUNDS, now: () => now, newId: createIds(() => now) }
-  const tracker = createTracker({ store, bus, ...parts, random: () => 0 })
+  const tracker = createTracker({ store, bus, ...parts, refusal: () => null, random: () => 0 })
   for (const { name } of types)
     for (const step of steps) {
       await store.submit(

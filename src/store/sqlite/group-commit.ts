@@ -26,13 +26,15 @@ const BUSY_PAUSE_MS = 20
 export interface GroupCommitOptions {
   /** Milliseconds that a foreign lock on the database is waited for, from the event loop, before writes are refused. */
   busy_patience?: number
+  /** Told whenever a full disk is in the way, also of opening the database. */
+  onFull?(): void
   /** Told once, when the database cannot be trusted any more. */
   onFailure?(why: string): void
 }
 
 export function createGroupCommit(
   db: Database.Database,
-  { busy_patience = 5_000, onFailure = () => {} }: GroupCommitOptions = {},
+  { busy_patience = 5_000, onFull = () => {}, onFailure = () => {} }: GroupCommitOptions = {},
 ): GroupCommit {
   const begin = db.prepare('BEGIN IMMEDIATE')
   const commit = db.prepare('COMMIT')
@@ -109,6 +111,7 @@ export function createGroupCommit(
       failed = `a commit failed (${sqliteCode(error)})`
       onFailure(failed)
     }
+    if (sqliteCode(error) === 'SQLITE_FULL') onFull()
     const refusal = asServiceError(error, busy_patience)
     for (const { reject } of writes) reject(refusal)
   }

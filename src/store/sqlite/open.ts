@@ -24,28 +24,42 @@ const OPEN_TIMEOUT_MS = 1_000
 const BUSY_TIMEOUT_MS = 25
 const WAL_LIMIT_BYTES = 64 * 1024 * 1024
 
-/** @throws StoreOpenError where the file is in use, corrupt, newer than this program, or cannot be written */
-export function openDatabase(name: string): OpenDatabase {
+/**
+ * Where a full disk is in the way, it is tried once more after `onFull`, which may make room.
+ *
+ * @throws StoreOpenError where the file is in use, corrupt, newer than this program, or cannot be written
+ */
+export function openDatabase(name: string, onFull: () => void = () => {}): OpenDatabase {
   return describing(name, () => {
     mkdirSync(dirname(name), { recursive: true })
     // A link to a file shares its lock.
     const file = existsSync(name) ? realpathSync(name) : name
-    const lock = takeLock(file)
     try {
-      // The connection carries the lock: a lock that only `close` knew would be collected, and so released, before it.
-      const db = Object.assign(openChecked(file), { lock })
-      return {
-        db,
-        close() {
-          db.close()
-          lock.close()
-        },
-      }
+      return openLocked(file)
     } catch (error) {
-      lock.close()
-      throw error
+      if (codeOf(error) !== 'SQLITE_FULL') throw error
+      onFull()
+      return openLocked(file)
     }
   })
+}
+
+function openLocked(file: string): OpenDatabase {
+  const lock = takeLock(file)
+  try {
+    // The connection carries the lock: a lock that only `close` knew would be collected, and so released, before it.
+    const db = Object.assign(openChecked(file), { lock })
+    return {
+      db,
+      close() {
+        db.close()
+        lock.close()
+      },
+    }
+  } catch (error) {
+    lock.close()
+    throw error
+  }
 }
 
 /**
@@ -172,11 +186,15 @@ function describing<T>(file: string, body: () => T): T {
     return body()
   } catch (error) {
     if (error instanceof StoreOpenError || !(error instanceof Error)) throw error
-    const code = 'code' in error ? String(error.code) : ''
+    const code = codeOf(error)
     if (/^SQLITE_(BUSY|LOCKED)/.test(code)) {
       throw new StoreOpenError(`${file} is in use by another process: one jobmill a database file`)
     }
     if (/^SQLITE_(CORRUPT|NOTADB)/.test(code)) throw new StoreOpenError(corrupt(file, error.message))
     throw new StoreOpenError(`${file} cannot be opened for writing (${code || 'no code'}: ${error.message})`)
   }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
 }

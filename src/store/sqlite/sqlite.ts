@@ -27,7 +27,7 @@ const UPKEEP_STEP = 500
 
 /** @throws StoreOpenError where the file cannot be used */
 export function openSqliteStore(file: string, rules: Rules, options: GroupCommitOptions = {}): Store {
-  const { db, close } = openDatabase(file)
+  const { db, close } = openDatabase(file, options.onFull)
   const commits = createGroupCommit(db, options)
   const rows = createRows(db, rules)
   const claims = createClaims(db, rows)
@@ -35,8 +35,9 @@ export function openSqliteStore(file: string, rules: Rules, options: GroupCommit
   const lists = createLists(db, rows)
   const scans = createScans(db)
   const prune = createPruning(db, rows)
-  const notFinal = db.prepare<[], { pending: number; stored: number }>(
-    `SELECT coalesce(sum(n) FILTER (WHERE status = 'pending'), 0) AS pending, coalesce(sum(n), 0) AS stored
+  const kept = db.prepare<[], { pending: number; stored: number; bytes: number }>(
+    `SELECT coalesce(sum(n) FILTER (WHERE status = 'pending'), 0) AS pending, coalesce(sum(n), 0) AS stored,
+       (SELECT coalesce(sum(bytes), 0) FROM counts) AS bytes
      FROM counts WHERE status IN ('waiting', 'scheduled', 'pending', 'processing', 'retrying')`,
   )
 
@@ -48,7 +49,7 @@ export function openSqliteStore(file: string, rules: Rules, options: GroupCommit
 
   function refusal(jobs: readonly JobWithPayload[], bounds: Bounds): ServiceError | null {
     const pending = jobs.filter(({ status }) => status === 'pending').length
-    const now = notFinal.all()[0] ?? { pending: 0, stored: 0 }
+    const now = kept.all()[0] ?? { pending: 0, stored: 0, bytes: 0 }
     if (pending > 0 && now.pending + pending > bounds.max_pending) {
       return new ServiceError(
         'queue_full',
@@ -60,6 +61,9 @@ export function openSqliteStore(file: string, rules: Rules, options: GroupCommit
         'queue_full',
         `data.max_stored of ${bounds.max_stored} jobs that are not final is reached`,
       )
+    }
+    if (now.bytes + jobs.reduce((sum, { bytes }) => sum + bytes, 0) > bounds.max_bytes) {
+      return new ServiceError('storage_full', `jobs keep ${now.bytes} bytes and data.max_bytes is ${bounds.max_bytes}`)
     }
     return null
   }

@@ -55,7 +55,7 @@ export function counting(stage: () => Promise<Stage>): void {
     await the.end(job, complete)
     await the.end(job, { verb: 'fail', error: anError() })
     await expect(the.store.submit([aJob(), job], NO_BOUNDS)).rejects.toThrow()
-    await expect(the.store.submit([aJob()], { max_pending: 0, max_stored: 9 })).rejects.toThrow()
+    await expect(the.store.submit([aJob()], { ...NO_BOUNDS, max_pending: 0 })).rejects.toThrow()
     expect(await the.store.counts()).toMatchObject({ a: { ever: { completed: 1 } } })
     expect((await the.store.counts()).a?.ever).toEqual({ completed: 1 })
     await expectCountsToFit(the.store)

@@ -19,7 +19,7 @@ export interface Harness {
 }
 
 export const RULES: Rules = { priority_aging: 60_000, poison_after: 3 }
-export const NO_BOUNDS: Bounds = { max_pending: 1_000_000, max_stored: 1_000_000 }
+export const NO_BOUNDS: Bounds = { max_pending: 1_000_000, max_stored: 1_000_000, max_bytes: 1_000_000_000 }
 export const T0 = 1_750_000_000_000
 
 export type Stage = Awaited<ReturnType<typeof createStage>>

@@ -1,5 +1,6 @@
 // Submissions: all or none, and bounds that hold however many arrive at once.
 import { expect, test } from 'vitest'
+import type { Submission } from '../../../src/new-job.js'
 import { aJob, ids, NO_BOUNDS, type Stage, T0 } from './stage.js'
 
 export function submitting(stage: () => Promise<Stage>): void {
@@ -55,7 +56,7 @@ export function submitting(stage: () => Promise<Stage>): void {
   test('of 200 parallel submissions with room for 50, exactly 50 are accepted', async () => {
     const { store } = await stage()
     const jobs = Array.from({ length: 200 }, () => aJob())
-    const bounds = { max_pending: 50, max_stored: 1_000 }
+    const bounds = { ...NO_BOUNDS, max_pending: 50, max_stored: 1_000 }
     const answers = await Promise.allSettled(jobs.map((job) => store.submit([job], bounds)))
     const accepted = jobs.filter((_, i) => answers[i]?.status === 'fulfilled')
     expect(accepted).toHaveLength(50)
@@ -67,7 +68,7 @@ export function submitting(stage: () => Promise<Stage>): void {
 
   test('a submission that does not fit whole is refused whole, and a smaller one still fits', async () => {
     const { store } = await stage()
-    const bounds = { max_pending: 3, max_stored: 1_000 }
+    const bounds = { ...NO_BOUNDS, max_pending: 3, max_stored: 1_000 }
     await store.submit([aJob(), aJob()], bounds)
     await expect(store.submit([aJob(), aJob()], bounds)).rejects.toMatchObject({ code: 'queue_full' })
     await store.submit([aJob()], bounds)
@@ -76,7 +77,7 @@ export function submitting(stage: () => Promise<Stage>): void {
 
   test('max_pending counts pending jobs of all types and nothing else', async () => {
     const the = await stage()
-    const bounds = { max_pending: 2, max_stored: 1_000 }
+    const bounds = { ...NO_BOUNDS, max_pending: 2, max_stored: 1_000 }
     await the.running()
     await the.store.submit([aJob({ type: 'b' })], bounds)
     await the.store.submit([aJob()], bounds)
@@ -87,7 +88,7 @@ export function submitting(stage: () => Promise<Stage>): void {
 
   test('scheduled jobs pass max_pending but not max_stored', async () => {
     const { store } = await stage()
-    const bounds = { max_pending: 1, max_stored: 3 }
+    const bounds = { ...NO_BOUNDS, max_pending: 1, max_stored: 3 }
     const later = () => aJob({ run_at: T0 + 60_000 })
     await store.submit([aJob()], bounds)
     await store.submit([later()], bounds)
@@ -99,7 +100,7 @@ export function submitting(stage: () => Promise<Stage>): void {
 
   test('a submission that does not fit under max_stored whole is refused whole, and a smaller one still fits', async () => {
     const { store } = await stage()
-    const bounds = { max_pending: 100, max_stored: 3 }
+    const bounds = { ...NO_BOUNDS, max_pending: 100, max_stored: 3 }
     const later = () => aJob({ run_at: T0 + 60_000 })
     await store.submit([aJob(), later()], bounds)
     for (const two of [
@@ -114,7 +115,7 @@ export function submitting(stage: () => Promise<Stage>): void {
 
   test('max_stored counts all that are not final, and none that are', async () => {
     const the = await stage()
-    const bounds = { max_pending: 100, max_stored: 3 }
+    const bounds = { ...NO_BOUNDS, max_pending: 100, max_stored: 3 }
     const retrying = await the.running()
     await the.end(retrying, { verb: 'retry', error: { code: 'timeout', message: 'slow', attempt: 1 }, delay: 60_000 })
     await the.running()
@@ -124,4 +125,58 @@ export function submitting(stage: () => Promise<Stage>): void {
     await the.store.cancel(retrying.id, 'not wanted', T0)
     await the.store.submit([aJob()], bounds)
   })
+
+  test('a submission that takes the kept bytes up to max_bytes is accepted, one byte more is refused', async () => {
+    const { store } = await stage()
+    const bounds = { ...NO_BOUNDS, max_bytes: 30 }
+    await store.submit([sized(10)], bounds)
+    await store.submit([sized(10, { type: 'b', run_at: T0 + 60_000 })], bounds)
+    await expect(store.submit([sized(11)], bounds)).rejects.toMatchObject({ code: 'storage_full' })
+    await expect(store.submit([sized(1), sized(10)], bounds)).rejects.toMatchObject({ code: 'storage_full' })
+    expect(await store.list({}, 10, null)).toHaveLength(2)
+    await store.submit([sized(4), sized(6)], bounds)
+    await expect(store.submit([sized(1)], bounds)).rejects.toMatchObject({
+      code: 'storage_full',
+      message: expect.stringContaining('data.max_bytes'),
+    })
+    expect(await store.list({}, 10, null)).toHaveLength(4)
+  })
+
+  test('of many submissions at once no more are accepted than max_bytes holds', async () => {
+    const { store } = await stage()
+    const bounds = { ...NO_BOUNDS, max_bytes: 205 }
+    const answers = await Promise.allSettled(Array.from({ length: 50 }, () => store.submit([sized(10)], bounds)))
+    expect(answers.filter(({ status }) => status === 'fulfilled')).toHaveLength(20)
+    expect(await store.list({}, 100, null)).toHaveLength(20)
+  })
+
+  test('max_bytes counts bytes of UTF-8, results, artifacts and final jobs', async () => {
+    const the = await stage()
+    const running = await the.running({ payload: '"ü"' })
+    const artifacts = [{ name: 'a', bytes: 50, content_type: 'text/plain' }]
+    await the.end(running, { verb: 'complete', result: '"ö"', artifacts })
+    await expect(the.store.submit([sized(2)], { ...NO_BOUNDS, max_bytes: 59 })).rejects.toMatchObject({
+      code: 'storage_full',
+    })
+    await the.store.submit([sized(2)], { ...NO_BOUNDS, max_bytes: 60 })
+  })
+
+  test('what is removed or pruned makes room under max_bytes, a cancel does not', async () => {
+    const the = await stage()
+    const bounds = { ...NO_BOUNDS, max_bytes: 20 }
+    const jobs = [sized(10), sized(10)]
+    await the.store.submit(jobs, bounds)
+    for (const { id } of jobs) await the.store.cancel(id, 'not wanted', T0)
+    await expect(the.store.submit([sized(1)], bounds)).rejects.toMatchObject({ code: 'storage_full' })
+    await the.store.remove(jobs[0]?.id as string)
+    await the.store.submit([sized(10)], bounds)
+    await expect(the.store.submit([sized(10)], bounds)).rejects.toMatchObject({ code: 'storage_full' })
+    const all = { types: { except: [] }, finished_before: T0 + 1, max_count: null, max_bytes: null, limit: 10 }
+    expect((await the.store.prune({ ...all, status: ['cancelled'] })).ids).toEqual([jobs[1]?.id])
+    await the.store.submit([sized(10)], bounds)
+  })
 }
+
+/** A job of so many bytes. */
+const sized = (bytes: number, submission: Partial<Submission> = {}) =>
+  aJob({ ...submission, payload: '1'.repeat(bytes) })
