@@ -16,8 +16,12 @@ export function createLedger(): Ledger {
 
 let tokens = 0
 
-/** Submits one witness and writes down the answer; answers its status, 0 where there was none. */
-export async function submit(server: Server, ledger: Ledger, job: { rounds?: number } & object = {}): Promise<number> {
+/** Submits one witness and writes down the answer; `status` is 0 where there was none. */
+export async function submit(
+  server: Server,
+  ledger: Ledger,
+  job: { rounds?: number } & object = {},
+): Promise<{ status: number; id: string | null }> {
   const { rounds, ...envelope } = job
   tokens += 1
   const token = `t${tokens}`
@@ -30,10 +34,10 @@ export async function submit(server: Server, ledger: Ledger, job: { rounds?: num
     if (status === 202) ledger.acknowledged.set(token, body.id)
     else if (body.code === 'outcome_unknown') ledger.unknown.add(token)
     else ledger.refused.add(token)
-    return status
+    return { status, id: status === 202 ? body.id : null }
   } catch {
     ledger.unknown.add(token)
-    return 0
+    return { status: 0, id: null }
   }
 }
 
@@ -51,7 +55,7 @@ export function startLoad(
 ): Load {
   let going = true
   const client = async () => {
-    while (going) if ((await submit(server, ledger, job)) === 0) return
+    while (going) if ((await submit(server, ledger, job)).status === 0) return
   }
   const all = Promise.all(Array.from({ length: clients }, client))
   return {

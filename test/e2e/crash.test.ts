@@ -148,7 +148,7 @@ describe('kill -9', () => {
 
   test('by a job takes down its neighbours no more than twice: then each runs alone, and only the cause is failed', async () => {
     const folder = folderWith()
-    const rounds = { rounds: 60 }
+    const rounds = { rounds: 400 }
     const first = await startProcess(folder, { JOBMILL_WORKER__MAX_WORKERS: '1' })
     const blocker = await first.submit({ type: 'endless' })
     await first.reaches(blocker.id, 'processing')

@@ -47,9 +47,7 @@ export const cancels: Fault = {
 async function race(server: Server, ledger: Ledger, { check, count }: Checks): Promise<void> {
   const racer = async () => {
     for (let i = 0; i < RACES / AT_ONCE; i += 1) {
-      const before = new Set(ledger.acknowledged.values())
-      await submit(server, ledger, { rounds: 1 })
-      const id = [...ledger.acknowledged.values()].find((known) => !before.has(known)) as string
+      const { id } = await submit(server, ledger, { rounds: 1 })
       await sleep(Math.random() * 10)
       const { status } = await server.call('POST', `/jobs/${id}/cancel`)
       const job = await until(`${id} is final`, async () => {
@@ -80,11 +78,10 @@ async function duringBackoff(server: Server, { check }: Checks): Promise<void> {
 /** The handler looks at its signal, but the process is dead before. */
 async function thenKill(bench: Bench, folder: string, ledger: Ledger, { check, count }: Checks): Promise<void> {
   const env = witnessed(folder)
-  const cancelled: string[] = []
+  const cancelled: (string | null)[] = []
   for (let crash = 0; crash < CRASHES; crash += 1) {
     await withServer(await start(bench, folder, { env }), async (server) => {
-      await submit(server, ledger, { rounds: 100_000 })
-      const id = [...ledger.acknowledged.values()].at(-1) as string
+      const { id } = await submit(server, ledger, { rounds: 100_000 })
       await until('it runs', async () => (await server.call('GET', `/jobs/${id}`)).body.status === 'processing')
       const { status } = await server.call('POST', `/jobs/${id}/cancel`)
       check(status === 202 || status === 200, `a cancel of a running job answered ${status}`)

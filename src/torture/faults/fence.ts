@@ -7,7 +7,7 @@ import type { Store } from '../../store/store.js'
 import { type Bench, createFinding, type Fault, inFolder } from '../bench.js'
 
 const RULES = { priority_aging: 3_600_000, poison_after: 3 }
-const BOUNDS = { max_pending: 1_000, max_stored: 1_000 }
+const BOUNDS = { max_pending: 1_000, max_stored: 1_000, max_bytes: 1_000_000 }
 const T0 = 1_800_000_000_000
 
 const ENDINGS: Record<string, Step> = {

@@ -20,7 +20,8 @@ export const signals: Fault = {
     'the process ends with 0 within its graces, released jobs are named in its last line and run again uncharged',
   missing: () => null,
   run: (bench) => {
-    const worker = { shutdown_grace: GRACE_S, cancel_grace: 1 }
+    // Each round leaves an endless job behind, which runs again.
+    const worker = { shutdown_grace: GRACE_S, cancel_grace: 1, max_workers: 2 * ROUNDS }
     const files = witnessFolder({ worker }, { endless: 'export default { run() { for (;;); } }' })
     return inFolder(files, async (folder) => {
       const { check, count, counts, violations } = createFinding()
