@@ -1,6 +1,6 @@
 // Imports point one way: pure files ← edges ← core ← surface ← service.ts ← main.ts.
 const PURE =
-  'src/(job|new-job|outcome|backoff|errors|define-job|duration|bytes|explain|setting-kinds|sqlite-package|slot-shares|api-key)\\.ts$'
+  'src/(job|new-job|outcome|backoff|errors|define-job|duration|bytes|cut|json|explain|setting-kinds|sqlite-package|slot-shares|api-key)\\.ts$'
 const EDGES =
   'src/(config|config-file|settings|job-types|type-probe|build|ids|events|artifacts|type-files)\\.ts$|src/(store|pool)/'
 const CORE =
@@ -25,9 +25,9 @@ export default {
     },
     only('pure-files-import-pure-files', PURE, [PURE]),
     only('edges-import-edges-and-pure-files', EDGES, [PURE, EDGES]),
-    only('the-thread-side-sees-pure-files-only', 'src/pool/(thread|protocol|failure|calls|served|artifacts)\\.ts$', [
+    only('the-thread-side-sees-pure-files-only', 'src/pool/(thread|protocol|failure|calls|served|artifacts|json-size)\\.ts$', [
       PURE,
-      'src/pool/(protocol|failure|calls|served|artifacts)\\.ts$',
+      'src/pool/(protocol|failure|calls|served|artifacts|json-size)\\.ts$',
     ]),
     only('core-imports-no-surface', CORE, [PURE, EDGES, CORE]),
     only('surface-imports-no-service', SURFACE, [PURE, EDGES, CORE, SURFACE]),

@@ -9,6 +9,7 @@ import { lowestIdAt } from './ids.js'
 import { FINAL_STATUSES, JOB_STATUSES, type Job } from './job.js'
 import type { JobTypes } from './job-types.js'
 import { jobJson } from './job-view.js'
+import { refuseExtremes } from './json.js'
 import type { ScanFilter, Store } from './store/store.js'
 import { readSubmission } from './submission.js'
 import type { JobTracker } from './tracker.js'
@@ -19,6 +20,8 @@ export interface HandlerCallsOptions {
   types: JobTypes
   files: ArtifactFiles
   quota: ArtifactQuota
+  /** Bytes of a payload as JSON. */
+  max_payload: number
   /** Milliseconds since 1970. */
   now(): number
 }
@@ -53,7 +56,7 @@ const SCHEMAS = {
   'artifacts.find': z.strictObject({ id: z.string(), name: z.string() }),
   'artifacts.read': z.strictObject({ id: z.string(), name: z.string(), start: z.int().min(0) }),
   'artifacts.reserve': z.strictObject({ bytes: z.int().min(0) }),
-  submit: z.unknown(),
+  submit: z.strictObject({ job: z.string() }),
 }
 type Method = keyof typeof SCHEMAS
 
@@ -61,7 +64,7 @@ type Method = keyof typeof SCHEMAS
 export type HandlerCalls = (job: Job, method: string, args: unknown, signal: AbortSignal) => Promise<unknown>
 
 export function createHandlerCalls(options: HandlerCallsOptions): HandlerCalls {
-  const { store, tracker, types, files, quota, now } = options
+  const { store, tracker, types, files, quota, max_payload, now } = options
 
   const methods: { [M in Method]: (args: z.output<(typeof SCHEMAS)[M]>, job: Job, signal: AbortSignal) => unknown } = {
     async 'jobs.page'({ filter, cursor }, job) {
@@ -105,9 +108,12 @@ export function createHandlerCalls(options: HandlerCallsOptions): HandlerCalls {
 
     'artifacts.reserve': ({ bytes }, job, signal) => quota.reserve(job.id, bytes, signal),
 
-    async submit(body) {
+    async submit({ job }) {
       const at = now()
-      const { id, status } = await tracker.submit(readSubmission(body, types, at), at, 'handler')
+      const body: unknown = JSON.parse(job)
+      refuseExtremes(body)
+      const submission = readSubmission(body, { types, max_payload }, at)
+      const { id, status } = await tracker.submit(submission, at, 'handler')
       return { id, status }
     },
   }

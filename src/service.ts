@@ -1,5 +1,4 @@
 // The composition root: the only file that constructs. Read it to see what there is and what knows what.
-import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
 import type { Express } from 'express'
@@ -14,7 +13,7 @@ import { createEventBus, type EventBus } from './events.js'
 import { createHandlerCalls } from './handler-calls.js'
 import { createApp } from './http/app.js'
 import { isLoopback } from './http/guards.js'
-import { closeServer, listen, SERVER_LIMITS } from './http/server.js'
+import { closeServer, createLimitedServer, listen } from './http/server.js'
 import { createIds } from './ids.js'
 import { loadJobTypes } from './job-types.js'
 import { type Logger, logEvents } from './log.js'
@@ -64,6 +63,7 @@ export async function createService(config: Config, surroundings: Surroundings):
   const { log, now = Date.now, clock = () => performance.now(), onStoreFailure = () => {} } = surroundings
   refuseOpenDoor(config)
   const { server: http, worker } = config
+  const { payload: max_payload } = config.limits
   const { types, warnings } = await loadJobTypes(config)
   for (const line of [...config.warnings, ...warnings]) log.warn(line)
   for (const { name, disabled } of types.values())
@@ -98,10 +98,11 @@ export async function createService(config: Config, surroundings: Surroundings):
   })
   const pool = createPool({
     artifactFolder: files.folder,
-    serve: createHandlerCalls({ store, tracker, types, files, quota, now }),
+    serve: createHandlerCalls({ store, tracker, types, files, quota, max_payload, now }),
     min_threads: worker.min_workers,
     max_old_generation_mb: worker.resource_limits.max_old_generation_mb,
     recycle: worker.recycle,
+    limits: config.limits,
     cancel_grace: worker.cancel_grace,
     name: `jobmill-${node}`,
     dir: config.dir,
@@ -140,6 +141,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     node,
     queue_size,
     body_limit,
+    max_payload,
     host,
     cors_origins,
     keys: config.auth.keys,
@@ -147,7 +149,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     draining,
     unready,
   })
-  const server = createServer(SERVER_LIMITS, app)
+  const server = createLimitedServer(http, app)
   let stopped: Promise<Stopped> | null = null
   const { promise: gaveUp, resolve: giveUp } = createGate()
   let patience: NodeJS.Timeout | undefined

@@ -18,6 +18,11 @@ export const settings = section({
     /** 0 picks a free one. */
     port: whole(0, 65_535).prefault(8080),
     body_limit: bytes({ min: KIB, max: 65_536 * KIB }).prefault('1MiB'),
+    /** What a slow client may take: for the headers of a request, for all of it, and between two. */
+    header_timeout: duration({ min: 100, max: HOUR }).prefault('10s'),
+    body_timeout: duration({ min: 100, max: HOUR }).prefault('30s'),
+    idle_timeout: duration({ min: 100, max: HOUR }).prefault('65s'),
+    max_connections: whole(1, 100_000).prefault(1_000),
     /** Sites whose pages may use the API from a browser. */
     cors_origins: z.array(origin(), 'must be a list of origins').prefault([]),
   }),
@@ -71,6 +76,14 @@ export const settings = section({
         when: ({ issues }) => !issues.some(({ path }) => path?.[0] === 'min_workers' || path?.[0] === 'max_workers'),
       }),
   ),
+  /** What one job may make the service keep; beyond it that job alone fails or is cut. */
+  limits: section({
+    payload: bytes({ min: 1, max: 64 * MIB }).prefault('1MiB'),
+    result: bytes({ min: 1, max: 64 * MIB }).prefault('1MiB'),
+    error: bytes({ min: 256, max: MIB }).prefault('16KiB'),
+    log_lines: whole(1, 1_000_000).prefault(1_000),
+    log_line: bytes({ min: 64, max: MIB }).prefault('4KiB'),
+  }),
   jobs: orEmpty(z.record(z.string(), orEmpty(z.record(z.string(), z.unknown())))),
   retention: section(retentionWithDefaults()),
   auth: section({

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { duration, formatDuration } from './duration.js'
 import { type FieldError, ServiceError } from './errors.js'
 import { type Finding, inspect } from './explain.js'
+import type { JsonText } from './job.js'
 import type { JobType, JobTypes } from './job-types.js'
 import type { Submission } from './new-job.js'
 
@@ -27,22 +28,30 @@ const envelope = z
     error: 'must be left out where there is a delay',
   })
 
+export interface SubmissionRules {
+  types: JobTypes
+  /** Bytes of a payload as JSON. */
+  max_payload: number
+}
+
 /**
  * `now` is milliseconds since 1970; `delay` counts from it.
  *
  * @throws ServiceError invalid_job, unknown_type, disabled_type
  */
-export function readSubmission(body: unknown, types: JobTypes, now: number): Omit<Submission, 'id'> {
+export function readSubmission(body: unknown, rules: SubmissionRules, now: number): Omit<Submission, 'id'> {
   if (body === undefined) throw new ServiceError('malformed_request', 'the body is empty, send a job as JSON')
   const checked = inspect(envelope, body)
   if (!checked.ok) throw invalid('invalid_job', checked.findings)
   const { payload, priority, delay, run_at = null, timeout, retry_count } = checked.data
-  const type = typeOf(checked.data.type, types)
+  const type = typeOf(checked.data.type, rules.types)
+  const text = JSON.stringify(payload)
+  checkSize(text, rules.max_payload)
   checkPayload(type, payload)
   checkTimeout(type, timeout)
   return {
     type: type.name,
-    payload: JSON.stringify(payload),
+    payload: text,
     priority,
     run_at: delay === undefined ? run_at : now + delay,
     timeout_ms: timeout ?? type.timeout_ms,
@@ -59,6 +68,13 @@ export function typeOf(name: string, types: JobTypes): JobType {
   if (type === undefined)
     throw new ServiceError('unknown_type', `there is no job type "${name.slice(0, 100)}"`, { errors })
   throw new ServiceError('disabled_type', `the job type "${name}" is disabled; GET /types says why`, { errors })
+}
+
+function checkSize(payload: JsonText, max_payload: number): void {
+  const bytes = Buffer.byteLength(payload)
+  if (bytes <= max_payload) return
+  const message = `must not have more than ${max_payload} bytes (limits.payload), it has ${bytes}`
+  throw invalid('invalid_job', [{ path: ['payload'], message }])
 }
 
 function checkPayload(type: JobType, payload: unknown): void {

@@ -53,13 +53,23 @@ function problems(...args: Parameters<typeof load>): string[] {
 
 describe('defaults', () => {
   const DEFAULTS = {
-    server: { host: '127.0.0.1', port: 8080, body_limit: 1_048_576, cors_origins: [] },
+    server: {
+      host: '127.0.0.1',
+      port: 8080,
+      body_limit: 1_048_576,
+      header_timeout: 10_000,
+      body_timeout: 30_000,
+      idle_timeout: 65_000,
+      max_connections: 1_000,
+      cors_origins: [],
+    },
     worker: {
       max_workers: 10,
       min_workers: 1,
       queue_size: 100,
       job_timeout: 300_000,
       resource_limits: { max_old_generation_mb: 512 },
+      recycle: { jobs: 10_000, heap: 268_435_456 },
       types: [],
       shutdown_grace: 30_000,
       cancel_grace: 5_000,
@@ -68,6 +78,7 @@ describe('defaults', () => {
       poll: 1_000,
       backoff: { base: 1_000, factor: 2, max: 300_000, jitter: 0.1 },
     },
+    limits: { payload: 1_048_576, result: 1_048_576, error: 16_384, log_lines: 1_000, log_line: 4_096 },
     jobs: {},
     retention: {
       completed: { max_age: 7 * 86_400_000 },
@@ -227,10 +238,13 @@ describe('a bad file is refused', () => {
     ['jobs: []', '1: jobs: must be a mapping, is a list'],
     // unknown keys
     ['worker:\n  max_wokers: 3', '2: worker.max_wokers: unknown key, did you mean "max_workers"?'],
-    ['server:\n  xyzzy: 3', '2: server.xyzzy: unknown key, known here: host, port, body_limit, cors_origins'],
-    ['schedules: {}', '1: schedules: unknown key, known here: server, data, worker, jobs, retention, auth'],
+    [
+      'server:\n  xyzzy: 3',
+      '2: server.xyzzy: unknown key, known here: host, port, body_limit, header_timeout, body_timeout, idle_timeout, max_connections, cors_origins',
+    ],
+    ['schedules: {}', '1: schedules: unknown key, known here: server, data, worker, limits, jobs, retention, auth'],
     ['Worker: {}', '1: Worker: unknown key, did you mean "worker"?'],
-    ['constructor: 1', '1: constructor: unknown key, known here: server, data, worker, jobs, retention, auth'],
+    ['constructor: 1', '1: constructor: unknown key, known here: server, data, worker, limits, jobs, retention, auth'],
     ['\n__proto__: {}', '2: __proto__: unknown key'],
     ['jobs:\n  __proto__: {}', '2: jobs.__proto__: unknown key'],
     ['jobs:\n  email:\n    - __proto__: 1', '3: jobs.email.0.__proto__: unknown key'],
@@ -440,7 +454,7 @@ describe('variables and arguments', () => {
     [
       'JOBMILL_CONSTRUCTOR__X',
       '3',
-      ': constructor: unknown key, known here: server, data, worker, jobs, retention, auth',
+      ': constructor: unknown key, known here: server, data, worker, limits, jobs, retention, auth',
     ],
     ['JOBMILL_JOBS__EMAIL', '3', ': jobs.email: must be a mapping, is 3'],
     ['JOBMILL_WORKER__TYPES', '{a: 1}', ': worker.types: must be a list of folders, is a mapping'],

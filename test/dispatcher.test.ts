@@ -33,6 +33,7 @@ function startDispatcher(type: 'polite' | 'hash') {
     onLog() {},
     onStrayError() {},
     onFailure() {},
+    limits: { payload: 1_000, result: 1_000, error: 1_000, log_lines: 100, log_line: 100 },
     recycle: { jobs: 1_000, heap: 1_000_000_000 },
     artifactFolder: () => folder,
     serve: async () => {},

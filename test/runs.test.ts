@@ -15,7 +15,7 @@ describe('a handler', () => {
     ['returns_function', 'result_not_serialisable', 'function'],
     ['returns_bigint', 'result_not_serialisable', 'BigInt'],
     ['returns_circle', 'result_not_serialisable', 'circular'],
-    ['returns_much', 'result_too_large', '3000002 characters'],
+    ['returns_much', 'result_too_large', 'more than 1048576 bytes'],
     ['final', 'handler_error', 'never again'],
   ])('of type %s fails with %s after one attempt, and the next job runs', async (type, code, message) => {
     const { submit, ends } = await startService({ types: [type], config: { worker: { max_workers: 1 } } })

@@ -3,9 +3,8 @@ import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
 import qs from 'qs'
 import { ServiceError } from '../errors.js'
+import { refuseExtremes } from '../json.js'
 
-/** Deeper values parse, but make JSON.stringify and structuredClone throw later. */
-const MAX_DEPTH = 64
 /** So much of a body that is too large is still read and dropped, so that the client gets to see the answer. */
 const MAX_DISCARDED = 16 * 1024 * 1024
 
@@ -21,7 +20,7 @@ export async function readBody(req: IncomingMessage, limit: number): Promise<unk
   if (!isUtf8(bytes)) throw new ServiceError('malformed_request', 'the body is not valid UTF-8')
   const text = bytes.toString('utf8')
   const value = form && !/^\s*[{[]/.test(text) ? parseForm(text) : parseJson(text)
-  refuseExtremes(value, 1)
+  refuseExtremes(value)
   return value
 }
 
@@ -80,14 +79,4 @@ function parseForm(text: string): unknown {
     if (typeof value === 'string' && /^\d{1,15}$/.test(value)) form[name] = Number(value)
   }
   return form
-}
-
-function refuseExtremes(value: unknown, depth: number): void {
-  if (typeof value === 'number' && !Number.isFinite(value)) {
-    throw new ServiceError('malformed_request', 'a number in the body is too large to be kept')
-  }
-  if (value === null || typeof value !== 'object') return
-  if (depth > MAX_DEPTH)
-    throw new ServiceError('malformed_request', `the body is nested deeper than ${MAX_DEPTH} levels`)
-  for (const inner of Object.values(value)) refuseExtremes(inner, depth + 1)
 }

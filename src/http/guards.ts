@@ -20,6 +20,7 @@ const SAFE_METHODS = ['GET', 'HEAD', 'OPTIONS']
  */
 export function browserGuards(bound_to: string, cors_origins: readonly string[]) {
   return (req: Request, res: Response, next: NextFunction): void => {
+    refuseOddFraming(req, res)
     const { host = '', origin, 'sec-fetch-site': site } = req.headers
     if (isLoopback(bound_to) && !isLoopback(host.replace(/:\d+$/, '').toLowerCase())) {
       throw new ServiceError('forbidden_host', 'this server answers to localhost, 127.0.0.1 and [::1]')
@@ -31,11 +32,26 @@ export function browserGuards(bound_to: string, cors_origins: readonly string[])
     res.setHeader('X-Content-Type-Options', 'nosniff')
     res.setHeader('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'")
     res.setHeader('Cache-Control', 'no-store')
-    if (cors_origins.length > 0) res.setHeader('Vary', 'Origin')
+    if (cors_origins.length > 0) res.vary('Origin')
     if (listed) allow(res, origin)
     if (listed && req.method === 'OPTIONS' && req.headers['access-control-request-method'] !== undefined) preflight(res)
     else next()
   }
+}
+
+/**
+ * Node takes the first of two Host headers, and an unknown Transfer-Encoding for none: what stands before jobmill may
+ * read both otherwise (RFC 9112 §3.2, §6.1). The connection ends, as it is not known where its next request begins.
+ */
+function refuseOddFraming(req: Request, res: Response): void {
+  const { 'transfer-encoding': encoding = 'chunked' } = req.headers
+  const hosts = req.rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length
+  if (hosts <= 1 && encoding.toLowerCase() === 'chunked') return
+  res.setHeader('Connection', 'close')
+  throw new ServiceError(
+    'malformed_request',
+    hosts > 1 ? 'there are two Host headers' : 'Transfer-Encoding must be chunked',
+  )
 }
 
 function isForeign(origin: string | undefined, host: string): boolean {

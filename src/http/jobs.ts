@@ -16,6 +16,8 @@ export interface JobRoutes extends ArtifactRoutes {
   tracker: JobTracker
   types: JobTypes
   body_limit: number
+  /** Bytes of a payload as JSON. */
+  max_payload: number
   now(): number
   draining(): boolean
 }
@@ -26,7 +28,7 @@ const RESTART_S = 10
 const cancelBody = z.strictObject({ reason: z.string().min(1).max(500).optional() }).default({})
 
 export function jobRoutes(app: Express, options: JobRoutes): void {
-  const { store, tracker, types, body_limit, now, draining } = options
+  const { store, tracker, types, body_limit, max_payload, now, draining } = options
   artifactRoutes(app, options)
 
   route(app, '/jobs', {
@@ -34,7 +36,7 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
       const body = await readBody(req, body_limit)
       if (draining()) throw new ServiceError('draining', 'no new jobs are taken', { retry_after: RESTART_S })
       const at = now()
-      const job = await tracker.submit(readSubmission(body, types, at), at)
+      const job = await tracker.submit(readSubmission(body, { types, max_payload }, at), at)
       res.setHeader('Location', `/jobs/${job.id}`)
       sendJsonText(res, 202, jobJson(job))
     },

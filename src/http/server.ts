@@ -1,21 +1,47 @@
-// The HTTP server's limits, and how it opens and closes.
+// The HTTP server with its limits, and how it opens and closes.
 import { once } from 'node:events'
-import type { Server } from 'node:http'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import type { Socket } from 'node:net'
+import { limitConnections } from './connections.js'
 
-/** Node's own limits would let a slow client hold a connection for five minutes. */
-export const SERVER_LIMITS = {
-  headersTimeout: 10_000,
-  requestTimeout: 30_000,
-  keepAliveTimeout: 65_000,
-  connectionsCheckingInterval: 5_000,
+/** Milliseconds. Node's own limits would let a slow client hold a connection for five minutes. */
+export interface ServerLimits {
+  /** From the connection, or from the request before, until the headers of a request are there. */
+  header_timeout: number
+  /** Until a whole request is there. */
+  body_timeout: number
+  /** Between two requests. */
+  idle_timeout: number
+  max_connections: number
 }
-const MAX_CONNECTIONS = 1_000
+
 /** Answers under way at a stop get this long to be taken. */
 const CLOSE_GRACE_MS = 1_000
+/** Limits hold within a fifth of themselves. */
+const CHECKS = 5
+const SHORTEST_CHECK_MS = 100
+/** A client that takes nothing of its answer for so long is gone. */
+const STALLED_MS = 60_000
+
+export function createLimitedServer(limits: ServerLimits, app: RequestListener): Server {
+  const { header_timeout, body_timeout, idle_timeout, max_connections } = limits
+  const server = createServer(
+    {
+      headersTimeout: header_timeout,
+      // Node wants it to be the longer of the two.
+      requestTimeout: Math.max(header_timeout, body_timeout),
+      keepAliveTimeout: idle_timeout,
+      connectionsCheckingInterval: Math.max(SHORTEST_CHECK_MS, Math.min(header_timeout, body_timeout) / CHECKS),
+    },
+    app,
+  )
+  server.setTimeout(Math.max(STALLED_MS, idle_timeout, body_timeout), (socket: Socket) => socket.destroy())
+  limitConnections(server, max_connections)
+  return server
+}
 
 /** Rejects where the address cannot be listened on. */
 export async function listen(server: Server, port: number, host: string): Promise<void> {
-  server.maxConnections = MAX_CONNECTIONS
   server.listen(port, host)
   await once(server, 'listening')
 }

@@ -1,18 +1,21 @@
 // Makes a plain value of whatever a handler threw: error classes and their fields do not survive the thread boundary.
 import type { z } from 'zod'
+import { cut } from '../cut.js'
 import type { Failure } from '../outcome.js'
 
-const MAX_MESSAGE_LENGTH = 2_000
-const MAX_STACK_LENGTH = 16_000
+/** The message's share of what an error may take; the stack, which begins with it, gets the rest. */
+const MESSAGE_SHARE = 1 / 4
 
-/** Reads `retryable` and `retry_after_ms` as fields, so that errors of another copy of define-job count as well. */
-export function failureOf(thrown: unknown): Failure {
+/**
+ * Reads `retryable` and `retry_after_ms` as fields, so that errors of another copy of define-job count as well. Message
+ * and stack together take `limit` bytes at the most.
+ */
+export function failureOf(thrown: unknown, limit: number): Failure {
   try {
     const { code, retryable, retry_after_ms, stack } = fieldsOf(thrown)
     return {
       code: HANDLER_CODES.find((known) => known === code) ?? 'handler_error',
-      message: messageOf(thrown).slice(0, MAX_MESSAGE_LENGTH),
-      stack: typeof stack === 'string' ? stack.slice(0, MAX_STACK_LENGTH) : undefined,
+      ...textsOf(messageOf(thrown), stack, limit),
       retryable: retryable !== false,
       retry_after_ms: typeof retry_after_ms === 'number' && retry_after_ms >= 0 ? retry_after_ms : undefined,
     }
@@ -20,6 +23,12 @@ export function failureOf(thrown: unknown): Failure {
     // Getters and proxies may throw in their turn.
     return { code: 'handler_error', message: 'threw a value that cannot be read', retryable: true }
   }
+}
+
+/** Of an error, within `limit` bytes together. */
+export function textsOf(message: string, stack: unknown, limit: number): Pick<Failure, 'message' | 'stack'> {
+  const share = Math.floor(limit * MESSAGE_SHARE)
+  return { message: cut(message, share), stack: typeof stack === 'string' ? cut(stack, limit - share) : undefined }
 }
 
 /** Codes that an error thrown in a handler may name; any other is its own affair. */

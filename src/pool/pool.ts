@@ -1,9 +1,11 @@
 // The main side of the threads: runs a job to its outcome, stops it when asked, and never rejects.
 import { BroadcastChannel, type MessagePort, type Worker } from 'node:worker_threads'
+import { cut } from '../cut.js'
 import type { StopReason } from '../define-job.js'
 import { formatDuration } from '../duration.js'
 import type { Job, JobWithPayload } from '../job.js'
 import type { Failure, Outcome } from '../outcome.js'
+import { textsOf } from './failure.js'
 import {
   isThreadMessage,
   type Progress,
@@ -27,6 +29,7 @@ export interface PoolOptions {
   dir: string
   types: ThreadData['types']
   recycle: ThreadData['recycle']
+  limits: ThreadData['limits']
   /** Where a run writes its artifacts. */
   artifactFolder(run: RunKey): string
   /** Answers a handler's call of the main thread; `signal` fires when its job is asked to stop or its run is over. */
@@ -72,19 +75,27 @@ interface Run extends RunKey, Errand {
 }
 
 export function createPool(options: PoolOptions): Pool {
+  const { limits } = options
   const runs = new Map<string, Run>()
   const stops = new BroadcastChannel(options.name)
   stops.unref()
   const threads = createThreads({
     min_threads: options.min_threads,
     max_old_generation_mb: options.max_old_generation_mb,
-    data: { channel: options.name, dir: options.dir, types: options.types, recycle: options.recycle },
+    data: {
+      channel: options.name,
+      dir: options.dir,
+      types: options.types,
+      recycle: options.recycle,
+      limits: options.limits,
+    },
     onMessage: (message) => {
       if (isThreadMessage(message)) receive(message)
     },
     onFailure: options.onFailure,
   })
 
+  /** Handlers share the port of their thread: what they post themselves is held to the same limits. */
   function receive(message: ThreadMessage): void {
     const run = runs.get(message.id)
     const current = run?.run === message.run ? run : undefined
@@ -96,12 +107,15 @@ export function createPool(options: PoolOptions): Pool {
         if (current !== undefined) advance(current, message)
         return
       case 'log':
-        options.onLog(message, message.message)
+        options.onLog(message, cut(message.message, limits.log_line))
         return
-      case 'uncaught':
-        if (current === undefined) options.onStrayError(message, message.failure)
-        else fail(current, message.failure)
+      case 'uncaught': {
+        const { message: text, stack } = message.failure
+        const failure = { ...message.failure, ...textsOf(text, stack, limits.error) }
+        if (current === undefined) options.onStrayError(message, failure)
+        else fail(current, failure)
         return
+      }
       case 'last_report':
         if (current !== undefined) dismiss(current, message.report)
         return
@@ -124,7 +138,7 @@ export function createPool(options: PoolOptions): Pool {
 
   function advance(run: Run, { percent, note }: Progress): void {
     if (run.progress?.percent === percent && run.progress.note === note) return
-    run.progress = { percent, note }
+    run.progress = { percent, note: note === null ? null : cut(note, limits.log_line) }
     options.onProgress(run, run.progress)
   }
 

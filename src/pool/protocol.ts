@@ -13,6 +13,18 @@ export interface ThreadData {
   types: Record<string, { url: string; config: unknown }>
   /** A thread is replaced after so many jobs, or where a job leaves more than so many bytes of heap behind it. */
   recycle: { jobs: number; heap: number }
+  limits: Limits
+}
+
+/** What one job may make the service keep. All but the number of lines are bytes. */
+export interface Limits {
+  payload: number
+  result: number
+  /** Message and stack together. */
+  error: number
+  /** Of one run. */
+  log_lines: number
+  log_line: number
 }
 
 /** To a thread: one run of one job. */

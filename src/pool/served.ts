@@ -5,7 +5,11 @@ import type { Calls } from './calls.js'
 
 type Served = Pick<JobContext, 'jobs' | 'openArtifact' | 'submit'>
 
-export function servedContext({ call }: Calls): Served {
+/** What a submission has beside its payload takes no more. */
+const ENVELOPE_BYTES = 4_096
+
+/** `max_payload` is bytes. */
+export function servedContext({ call }: Calls, max_payload: number): Served {
   return {
     jobs: {
       async page(filter, cursor = null) {
@@ -22,8 +26,18 @@ export function servedContext({ call }: Calls): Served {
       const found = await call<Omit<ArtifactReader, 'stream'>>('artifacts.find', { id, name })
       return { ...found, stream: readInPieces(found.bytes, (start) => call('artifacts.read', { id, name, start })) }
     },
-    submit: (job) => call('submit', job),
+    async submit(job) {
+      // As JSON from here on, as over HTTP. What is too large to be taken need not reach the main thread.
+      const text = JSON.stringify(job) ?? 'null'
+      if (text.length > max_payload + ENVELOPE_BYTES) throw tooLarge(text.length, max_payload)
+      return call('submit', { job: text })
+    },
   }
+}
+
+function tooLarge(length: number, max_payload: number): Error {
+  const message = `the submitted job has ${length} characters as JSON, its payload may have ${max_payload} bytes (limits.payload)`
+  return Object.assign(new Error(message), { retryable: false })
 }
 
 /** `read` answers some of the bytes from `start` on, at least one. */

@@ -5,27 +5,26 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { getHeapStatistics } from 'node:v8'
 import { BroadcastChannel, parentPort, type TransferListItem, threadId, workerData } from 'node:worker_threads'
 import type { z } from 'zod'
+import { cut } from '../cut.js'
 import type { JobContext, JobDefinition } from '../define-job.js'
 import type { Artifact, JsonText } from '../job.js'
 import type { Failure, Outcome } from '../outcome.js'
 import { createRunArtifacts, type RunArtifacts } from './artifacts.js'
 import { createCalls } from './calls.js'
 import { failureOf, payloadFailure } from './failure.js'
-import type { Progress, Report, RunKey, StopRequest, Task, ThreadData, ThreadMessage } from './protocol.js'
+import { isLongerThan } from './json-size.js'
+import type { Limits, Progress, Report, RunKey, StopRequest, Task, ThreadData, ThreadMessage } from './protocol.js'
 import { servedContext } from './served.js'
 
 /** At most four progress messages a second. */
 const PROGRESS_PAUSE_MS = 250
 const MAX_NOTE_LENGTH = 500
-const MAX_LOG_LINES = 1_000
-const MAX_LOG_LENGTH = 4_000
-const MAX_RESULT_LENGTH = 1_048_576
 
 export default createThread(workerData, (message, moved) => parentPort?.postMessage(message, moved))
 
 type Post = (message: ThreadMessage, moved?: TransferListItem[]) => void
 
-function createThread({ channel, dir, types, recycle }: ThreadData, post: Post) {
+function createThread({ channel, dir, types, recycle, limits }: ThreadData, post: Post) {
   const definitions = new Map<string, Promise<JobDefinition>>()
   /** Which run an error that nobody caught belongs to, however late it comes. */
   const guilty = new AsyncLocalStorage<RunKey>()
@@ -46,7 +45,7 @@ function createThread({ channel, dir, types, recycle }: ThreadData, post: Post) 
   function blame(error: unknown): void {
     const { id, run } = guilty.getStore() ?? { id: 'unknown', run: 0 }
     haunted ||= current?.id !== id || current.run !== run
-    post({ kind: 'uncaught', id, run, failure: failureOf(error) })
+    post({ kind: 'uncaught', id, run, failure: failureOf(error, limits.error) })
   }
 
   function load(type: string): Promise<JobDefinition> {
@@ -81,11 +80,11 @@ function createThread({ channel, dir, types, recycle }: ThreadData, post: Post) 
       config: types[type]?.config,
       resolve: (path) => resolve(dir, path),
       progress: progress.report,
-      log: createLog((message) => post({ kind: 'log', id, run, message })),
+      log: createLog(limits, (message) => post({ kind: 'log', id, run, message })),
       artifact: artifacts.open,
-      ...servedContext(calls),
+      ...servedContext(calls, limits.payload),
     }
-    const outcome = await guilty.run({ id, run }, () => handle(load(type), task, ctx, artifacts))
+    const outcome = await guilty.run({ id, run }, () => handle(load(type), task, ctx, artifacts, limits))
     calls.end()
     current = null
     const report: Report = { outcome, progress: progress.end() }
@@ -100,21 +99,22 @@ async function handle(
   task: Task,
   ctx: JobContext,
   artifacts: RunArtifacts,
+  limits: Limits,
 ): Promise<Outcome> {
   let definition: JobDefinition
   try {
     definition = await loading
   } catch (error) {
-    return { kind: 'failed', ...failureOf(error), code: 'type_unavailable' }
+    return { kind: 'failed', ...failureOf(error, limits.error), code: 'type_unavailable' }
   }
   try {
     const payload = parsePayload(definition, JSON.parse(task.payload), ctx.config)
     if (!payload.success) return { kind: 'failed', ...payloadFailure(payload.error) }
     const result = await definition.run(payload.data, ctx)
-    return completed(result, await artifacts.finish())
+    return completed(result, await artifacts.finish(), limits)
   } catch (error) {
     await artifacts.abandon()
-    return { kind: 'failed', ...failureOf(error) }
+    return { kind: 'failed', ...failureOf(error, limits.error) }
   }
 }
 
@@ -124,21 +124,24 @@ function parsePayload({ payload: schema }: JobDefinition, payload: unknown, conf
   return (typeof schema === 'function' ? schema(config) : (schema as z.ZodType)).safeParse(payload)
 }
 
-function completed(result: unknown, artifacts: Artifact[]): Outcome {
+function completed(result: unknown, artifacts: Artifact[], limits: Limits): Outcome {
   try {
+    if (isLongerThan(result, limits.result)) return tooLarge(limits)
     const text: JsonText | undefined = JSON.stringify(result)
     if (text === undefined && result !== undefined) throw new TypeError(`a ${typeof result} has no JSON form`)
-    if (text !== undefined && text.length > MAX_RESULT_LENGTH) return tooLarge(text.length)
+    if (text !== undefined && Buffer.byteLength(text) > limits.result) return tooLarge(limits)
     return { kind: 'completed', result: text ?? null, artifacts }
   } catch (error) {
+    // JSON that is longer than V8's longest string.
+    if (error instanceof RangeError && error.message === 'Invalid string length') return tooLarge(limits)
     // The work is done: to do it again would not make its result any more JSON.
-    const failure: Failure = { ...failureOf(error), code: 'result_not_serialisable', retryable: false }
+    const failure: Failure = { ...failureOf(error, limits.error), code: 'result_not_serialisable', retryable: false }
     return { kind: 'failed', ...failure }
   }
 }
 
-function tooLarge(length: number): Outcome {
-  const message = `the result has ${length} characters as JSON, ${MAX_RESULT_LENGTH} are allowed`
+function tooLarge({ result }: Limits): Outcome {
+  const message = `the result takes more than ${result} bytes as JSON (limits.result); large ones belong into an artifact`
   return { kind: 'failed', code: 'result_too_large', message, retryable: false }
 }
 
@@ -177,11 +180,11 @@ function clamp(percent: number): number {
   return Number.isFinite(percent) ? Math.round(Math.min(100, Math.max(0, percent))) : 0
 }
 
-function createLog(send: (message: string) => void) {
+function createLog({ log_lines, log_line }: Limits, send: (message: string) => void) {
   let lines = 0
   return (message: string): void => {
     lines += 1
-    if (lines < MAX_LOG_LINES) send(String(message).slice(0, MAX_LOG_LENGTH))
-    else if (lines === MAX_LOG_LINES) send(`no more lines are logged for this run after ${MAX_LOG_LINES}`)
+    if (lines < log_lines) send(cut(String(message), log_line))
+    else if (lines === log_lines) send(`no more lines are logged for this run after ${log_lines}`)
   }
 }

@@ -10,7 +10,15 @@ import { typeFiles } from './types.js'
 import { until } from './until.js'
 
 export interface ServiceOptions {
-  config?: { server?: object; data?: object; worker?: object; jobs?: object; auth?: object; retention?: object }
+  config?: {
+    server?: object
+    data?: object
+    worker?: object
+    jobs?: object
+    auth?: object
+    retention?: object
+    limits?: object
+  }
   /** Names of the types that the test needs beside the common ones; each costs the start a little. */
   types?: string[]
   files?: Record<string, unknown>

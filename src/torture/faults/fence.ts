@@ -29,7 +29,8 @@ export const lateWrites: Fault = {
       let serial = 0
       for (const [first, step] of Object.entries(ENDINGS)) {
         for (const [late, again] of Object.entries(ENDINGS)) {
-          const job = await running(store, (serial += 1))
+          serial += 1
+          const job = await running(store, serial)
           await store.settle([{ id: job.id, run: job.run, step, now: T0 }])
           // Released and retried jobs run again: the late write then meets another run.
           const next = await claim(store)
