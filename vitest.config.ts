@@ -4,6 +4,8 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    // They have a run of their own, after jobmill torture.
+    exclude: ['test/faults/**'],
     pool: 'forks',
     testTimeout: 30_000,
     hookTimeout: 30_000,

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The process edge: arguments, configuration, signals, exit code.
 import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { newKey, sha256Of } from './api-key.js'
 import { loadConfig } from './config.js'
@@ -13,6 +14,8 @@ import { typeAtFault } from './type-files.js'
 
 const USAGE = `jobmill [serve] [options]
 jobmill key [--name NAME]    make an API key, and the lines for auth.keys
+jobmill torture [--only N,N] [--soak SECONDS] [--report FILE]
+                             kill, starve and mistreat servers of this build, check them, and print what was seen
 
   --config FILE    settings (default: config.yaml here, if there is one)
   --host H         address to listen on, instead of server.host
@@ -30,6 +33,7 @@ async function main(): Promise<void> {
   if (values.help) return print(USAGE)
   if (values.version) return print(version())
   if (positionals.join() === 'key') return print(keyLines(values.name ?? 'default'))
+  if (positionals.join() === 'torture') return runTorture(values)
   if (positionals.some((word) => word !== 'serve')) throw new UsageError(`unknown command: ${positionals.join(' ')}`)
   const { config: file, host, port } = values
   const config = loadConfig({ file, env: process.env, cwd: process.cwd(), overrides: { host, port } })
@@ -58,6 +62,9 @@ function readArguments() {
     port: { type: 'string' },
     'check-config': { type: 'boolean' },
     name: { type: 'string' },
+    only: { type: 'string' },
+    soak: { type: 'string' },
+    report: { type: 'string' },
     version: { type: 'boolean' },
     help: { type: 'boolean', short: 'h' },
   } as const
@@ -75,6 +82,23 @@ async function checked(config: ReturnType<typeof loadConfig>): Promise<string> {
   return [`${config.file ?? 'the default configuration'} is valid`, ...lines, ...config.warnings, ...warnings].join(
     '\n',
   )
+}
+
+/** Exits with 1 where a promise did not hold. */
+async function runTorture({
+  only,
+  soak = process.env.SOAK_SECONDS ?? '0',
+  report,
+}: ReturnType<typeof readArguments>['values']) {
+  const numbers = only?.split(',').map(Number) ?? null
+  const { FAULTS, holds, torture, writeReport } = await import('./torture/torture.js')
+  if (numbers?.some((number) => !FAULTS.some((fault) => fault.number === number)))
+    throw new UsageError(`--only takes numbers from 1 to ${FAULTS.length}, such as --only 1,7`)
+  const soak_s = Number(soak)
+  if (!(soak_s >= 0)) throw new UsageError('--soak takes a number of seconds')
+  const rows = await torture({ main: fileURLToPath(import.meta.url), soak_s, only: numbers, tell: print })
+  if (report !== undefined) writeReport(report, rows, version(), new Date().toISOString().slice(0, 10))
+  process.exitCode = rows.every(holds) ? 0 : 1
 }
 
 /** A signal while the service starts is kept until it has: half a start cannot be stopped cleanly. */

@@ -16,6 +16,8 @@ export interface Fault {
   number: number
   name: string
   expected: string
+  /** It measures time: nothing else may keep the machine busy. */
+  quiet?: boolean
   /** Why it cannot be tried on this machine, or null. */
   missing(): string | null
   run(bench: Bench): Promise<Finding>

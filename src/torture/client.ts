@@ -14,21 +14,24 @@ export function createLedger(): Ledger {
   return { acknowledged: new Map(), refused: new Set(), unknown: new Set() }
 }
 
+/** Pieces of work, weight in the payload, and fields of a submission. */
+type Witnessing = { rounds?: number; pad?: string } & Record<string, unknown>
+
 let tokens = 0
 
 /** Submits one witness and writes down the answer; `status` is 0 where there was none. */
 export async function submit(
   server: Server,
   ledger: Ledger,
-  job: { rounds?: number } & object = {},
+  job: Witnessing = {},
 ): Promise<{ status: number; id: string | null }> {
-  const { rounds, ...envelope } = job
+  const { rounds, pad, ...envelope } = job
   tokens += 1
   const token = `t${tokens}`
   try {
     const { status, body } = await server.call('POST', '/jobs', {
       type: 'witness',
-      payload: { token, rounds },
+      payload: { token, rounds, pad },
       ...envelope,
     })
     if (status === 202) ledger.acknowledged.set(token, body.id)
@@ -47,12 +50,7 @@ export interface Load {
 }
 
 /** Submits from so many clients at once, each waiting for its answer, until stopped or until the server is gone. */
-export function startLoad(
-  server: Server,
-  ledger: Ledger,
-  clients: number,
-  job: { rounds?: number } & object = {},
-): Load {
+export function startLoad(server: Server, ledger: Ledger, clients: number, job: Witnessing = {}): Load {
   let going = true
   const client = async () => {
     while (going) if ((await submit(server, ledger, job)).status === 0) return

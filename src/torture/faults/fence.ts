@@ -33,7 +33,7 @@ export const lateWrites: Fault = {
           const job = await running(store, serial)
           await store.settle([{ id: job.id, run: job.run, step, now: T0 }])
           // Released and retried jobs run again: the late write then meets another run.
-          const next = await claim(store)
+          const next = await claim(store, job.type)
           const before = JSON.stringify(await store.get(job.id))
           const [answer] = await store.settle([{ id: job.id, run: job.run, step: again, now: T0 + 1 }])
           const unchanged = JSON.stringify(await store.get(job.id)) === before
@@ -54,25 +54,22 @@ async function openStore(bench: Bench, file: string): Promise<Store> {
   return openSqliteStore(file, RULES)
 }
 
+/** Each of a type of its own: what a broken store leaves pending must not get into the way. */
 async function running(store: Store, serial: number): Promise<Job> {
   const id = `job-${String(serial).padStart(4, '0')}`
-  const submission = {
-    id,
-    type: 'witness',
-    payload: '{}',
-    priority: 3,
-    run_at: null,
-    max_attempts: 9,
-    timeout_ms: 1_000,
-  }
+  const submission = { id, type: id, payload: '{}', priority: 3, run_at: null, max_attempts: 9, timeout_ms: 1_000 }
   await store.submit([newJob(submission, T0, RULES)], BOUNDS)
-  const job = await claim(store)
-  if (job?.id !== id) throw new Error(`${id} was not claimed`)
+  const job = await claim(store, id)
+  if (job === null) throw new Error(`${id} was not claimed`)
   return job
 }
 
-async function claim(store: Store): Promise<Job | null> {
-  const shares = [{ type: 'witness', limit: 1, reserved: 0 }]
-  const { claimed } = await store.claim({ node: 'node', shares, slots: [1], now: T0 })
+async function claim(store: Store, type: string): Promise<Job | null> {
+  const { claimed } = await store.claim({
+    node: 'node',
+    shares: [{ type, limit: 1, reserved: 0 }],
+    slots: [1],
+    now: T0,
+  })
   return claimed[0] ?? null
 }

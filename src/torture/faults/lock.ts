@@ -18,6 +18,7 @@ export const foreignLock: Fault = {
   number: 5,
   name: `the database locked by another process for ${LOCKED_MS / 1_000} s`,
   expected: `writes are refused with a time to come back, reads take less than ${FREEZE_MS} ms, all goes on afterwards`,
+  quiet: true,
   missing: () => null,
   run: (bench) =>
     inFolder(witnessFolder(), async (folder) => {

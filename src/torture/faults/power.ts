@@ -19,21 +19,24 @@ export const powerCut: Fault = {
   name: 'power cut: an ext4 image as it is on disk while the server is stopped',
   expected: 'what was acknowledged is in the image and ends once',
   missing: () => missingPrograms('mkfs.ext4', 'losetup') ?? missingMount() ?? missingLoop(),
-  run: (bench) =>
-    inFolder(witnessFolder(), async (folder) => {
-      const ledger = createLedger()
-      const disks = [0, 1].map((n) => ({ image: join(folder, `disk-${n}.img`), at: join(folder, `disk-${n}`) }))
-      let [disk, spare] = disks as [Disk, Disk]
-      format(disk)
-      mkdirSync(spare.at)
-      let round = 0
-      for (round of rounds(bench, ROUNDS)) {
-        await cutPower(bench, folder, disk, spare.image, ledger)
-        noteCrash(folder)
-        ;[disk, spare] = [spare, disk]
-      }
-      return mounted(disk, () => closing(bench, folder, disk, ledger, round + 1))
-    }),
+  run: (bench) => tryPowerCuts(bench, ROUNDS),
+}
+
+export function tryPowerCuts(bench: Bench, least: number): Promise<Finding> {
+  return inFolder(witnessFolder(), async (folder) => {
+    const ledger = createLedger()
+    const disks = [0, 1].map((n) => ({ image: join(folder, `disk-${n}.img`), at: join(folder, `disk-${n}`) }))
+    let [disk, spare] = disks as [Disk, Disk]
+    format(disk)
+    mkdirSync(spare.at)
+    let round = 0
+    for (round of rounds(bench, least)) {
+      await cutPower(bench, folder, disk, spare.image, ledger)
+      noteCrash(folder)
+      ;[disk, spare] = [spare, disk]
+    }
+    return mounted(disk, () => closing(bench, folder, disk, ledger, round + 1))
+  })
 }
 
 interface Disk {

@@ -7,9 +7,9 @@ import { launch, type Server, start, withServer } from '../server.js'
 import { witnessed, witnessFolder } from '../witness.js'
 
 const ROUNDS = 5
-const DURING_START = 12
+const DURING_START = 10
 const START_MS = 800
-const GRACE_S = 1
+const GRACE_MS = 400
 /** Both graces, and what a busy machine adds. */
 const LONGEST_STOP_MS = 10_000
 
@@ -21,7 +21,7 @@ export const signals: Fault = {
   missing: () => null,
   run: (bench) => {
     // Each round leaves an endless job behind, which runs again.
-    const worker = { shutdown_grace: GRACE_S, cancel_grace: 1, max_workers: 2 * ROUNDS }
+    const worker = { shutdown_grace: `${GRACE_MS}ms`, cancel_grace: `${GRACE_MS}ms`, max_workers: 2 * ROUNDS }
     const files = witnessFolder({ worker }, { endless: 'export default { run() { for (;;); } }' })
     return inFolder(files, async (folder) => {
       const { check, count, counts, violations } = createFinding()

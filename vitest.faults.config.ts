@@ -1,0 +1,12 @@
+// The negative controls of jobmill torture, which take their time: `npm run test:faults`.
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['test/faults/**/*.test.ts'],
+    pool: 'forks',
+    hookTimeout: 30_000,
+    // Changed copies of the build are loaded as they are.
+    server: { deps: { external: [/\/dist\//] } },
+  },
+})
