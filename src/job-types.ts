@@ -8,7 +8,7 @@ import { ConfigError, checkAt, type Problem } from './config-file.js'
 import type { JobDefinition } from './define-job.js'
 import { type Finding, inspect, unknownKey } from './explain.js'
 import { backoffKeys, jobTimeout, type Retention, retentionKeys, workers } from './settings.js'
-import { findTypes, loadType, type TypeFile } from './type-files.js'
+import { findTypes, loadTypes, type TypeFile } from './type-files.js'
 
 export interface JobType {
   name: string
@@ -46,8 +46,7 @@ export async function loadJobTypes(config: Config): Promise<{ types: JobTypes; w
   const types = new Map<string, JobType>()
   const problems: Problem[] = []
   const warnings: string[] = []
-  const loaded = await Promise.all(files.map(async (file) => ({ ...file, definition: await loadType(file) })))
-  for (const { name, url, definition } of loaded) {
+  for (const { name, url, definition } of await loadTypes(files)) {
     const first = types.get(name)
     if (first !== undefined)
       warnings.push(`${fileURLToPath(url)} is left out: ${fileURLToPath(first.url)} has the same name`)
