@@ -20,7 +20,10 @@ export function createCalls(signal: AbortSignal, open: (port: MessagePort) => vo
   let port: MessagePort | null = null
   let count = 0
 
-  signal.addEventListener('abort', rejectAll, { once: true })
+  // At a shutdown what is nearly done may be completed: its calls are answered on.
+  const isStopped = () => signal.aborted && signal.reason !== 'shutdown'
+
+  signal.addEventListener('abort', () => isStopped() && rejectAll(), { once: true })
 
   function connect(): MessagePort {
     const channel = new MessageChannel()
@@ -45,7 +48,7 @@ export function createCalls(signal: AbortSignal, open: (port: MessagePort) => vo
 
   return {
     call(method, args) {
-      if (signal.aborted) return Promise.reject(stopped())
+      if (isStopped()) return Promise.reject(stopped())
       port ??= connect()
       count += 1
       const request: Call = { call: count, method, args }

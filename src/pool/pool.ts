@@ -158,7 +158,8 @@ export function createPool(options: PoolOptions): Pool {
   function ask(run: Run, reason: StopReason): void {
     if (run.asked !== null) return
     run.asked = reason
-    run.calls.abort()
+    // At a shutdown what is nearly done may be completed within the grace, with all that it takes.
+    if (reason !== 'shutdown') run.calls.abort()
     if (run.thread !== null) signal(run, reason)
     // Only asked here: what becomes of the job is decided when the run has ended.
     run.timers.push(setTimeout(() => run.kill.abort(), options.cancel_grace))

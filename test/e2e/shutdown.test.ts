@@ -48,11 +48,39 @@ describe('SIGTERM', () => {
       .filter(({ msg }) => msg === 'job release')
       .map(({ id }) => id)
     expect(msgs.sort()).toEqual([throws.id, hangs.id].sort())
+    const last = first.lines().at(-1) as { msg: string; released: string[] }
+    expect([last.msg, last.released.sort()]).toEqual(['stopped', [throws.id, hangs.id].sort()])
 
     const second = await startProcess(folder)
     expect(await second.get(returns.id)).toMatchObject({ status: 'completed', result: { stopped_by: 'shutdown' } })
     for (const { id } of [throws, hangs])
       expect(await second.reaches(id, 'processing')).toMatchObject({ attempt: 1, interruptions: 0 })
+  })
+
+  test('lets a job that its signal reaches complete with all that it takes: an artifact, a job that it submits', async () => {
+    const folder = freshFolder({
+      ...typeFiles(['greet']),
+      'types/closes.mjs': `import { once } from 'node:events'
+      import { pipeline } from 'node:stream/promises'
+      export default { timeout: '60s', async run(_, ctx) {
+        await ctx.progress(10)
+        const awake = setInterval(() => {}, 1000)
+        await once(ctx.signal, 'abort')
+        clearInterval(awake)
+        await pipeline(['what was done so far'], ctx.artifact('partial.txt'))
+        return ctx.submit({ type: 'greet', payload: { name: 'the rest' } })
+      } }`,
+      'config.yaml': { worker: { types: ['types'], shutdown_grace: 0, cancel_grace: 20 } },
+    })
+    const first = await startProcess(folder)
+    const { id } = await first.submit({ type: 'closes' })
+    await until('it waits for its signal', async () => (await first.get(id)).progress === 10)
+    expect(await first.kill('SIGTERM')).toEqual({ code: 0, signal: null })
+    expect(first.lines().at(-1)).toMatchObject({ msg: 'stopped', released: [] })
+    const second = await startProcess(folder)
+    const job = await second.get(id)
+    expect(job).toMatchObject({ status: 'completed', artifacts: [{ name: 'partial.txt', bytes: 20 }] })
+    await second.reaches((job.result as { id: string }).id, 'completed')
   })
 
   test('twice stops at once and loses no job', async () => {
