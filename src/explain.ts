@@ -20,7 +20,7 @@ function findingsOf(issue: z.core.$ZodIssue, value: unknown): Finding[] {
     const messages = issue.message.split('\n')
     return issue.keys.map((key, i) => ({ path: [...path, key], message: messages[i] ?? issue.message }))
   }
-  const instead = issue.message.startsWith('must') ? found(path.reduce(ownValue, value), String(path.at(-1))) : ''
+  const instead = issue.message.startsWith('must') ? found(path.reduce(ownValue, value), path.join('.')) : ''
   return [{ path, message: [issue.message, instead].filter(Boolean).join(', ') }]
 }
 
@@ -77,14 +77,14 @@ function mustBe(relation: string, bound: number | bigint, origin: string): strin
 }
 
 /** Keys whose values may be or hold a password: problems are logged. */
-const SECRET = /pass|secret|token|source|sha256|key$/i
+const SECRET = /pass|secret|token|source|sha256|keys?(\.\d+)?$/i
 
-/** What stands at `key` instead of what must: "is 0", "is a list", "is missing"; "" where it must not be shown. */
-function found(value: unknown, key: string): string {
+/** What stands at `path` instead of what must: "is 0", "is a list", "is missing"; "" where it must not be shown. */
+function found(value: unknown, path: string): string {
   if (value === undefined) return 'is missing'
   if (value === null) return 'is empty'
   if (typeof value === 'object') return Array.isArray(value) ? 'is a list' : 'is a mapping'
-  if (SECRET.test(key)) return ''
+  if (SECRET.test(path)) return ''
   if (typeof value !== 'string') return `is ${value}`
   return value.length > 60 ? `is a text of ${value.length} characters` : `is ${JSON.stringify(value)}`
 }

@@ -536,6 +536,11 @@ describe('the database source', () => {
     expect(problems(yamlOf(source))).toEqual([`config.yaml:4: data.database.master.source: ${message}`])
   })
 
+  it('a key that stands where an entry of auth.keys should is not repeated', () => {
+    const [problem] = problems('auth: { keys: [jm_dont-show-this] }')
+    expect(problem).toMatch(/^config\.yaml:1: auth\.keys\.0: must be a mapping$/)
+  })
+
   it('has a warning that names the parameters without effect, and not their values', () => {
     const { warnings } = load(yamlOf('file:jobs.db?cache=private&_fk=1&_key=secret&_fk=0'))
     expect(warnings).toEqual([

@@ -13,11 +13,11 @@ export function authentication(keys: readonly ApiKey[]) {
 
   function identify(req: Request, res: Response): ApiKey {
     const token = tokenOf(req)
-    if (token === null) throw unauthorized(res, REALM)
+    if (token === null) throw unauthorized(res, REALM, HINT)
     const hash = Buffer.from(sha256Of(token), 'hex')
     // All are compared, whichever fits: the time tells nothing.
     const [found] = known.filter((candidate) => timingSafeEqual(candidate.hash, hash))
-    if (found === undefined) throw unauthorized(res, `${REALM}, error="invalid_token"`)
+    if (found === undefined) throw unauthorized(res, `${REALM}, error="invalid_token"`, 'the API key is not known here')
     return found.key
   }
 
@@ -35,9 +35,9 @@ export function requireScope(res: Response, scope: Scope): void {
   throw new ServiceError('insufficient_scope', `the key "${key.name}" has no scope ${scope}`)
 }
 
-function unauthorized(res: Response, challenge: string): ServiceError {
+function unauthorized(res: Response, challenge: string, detail: string): ServiceError {
   res.setHeader('WWW-Authenticate', challenge)
-  return new ServiceError('unauthorized', HINT)
+  return new ServiceError('unauthorized', detail)
 }
 
 /** The scheme has no case (RFC 9110 §11.1). Node joins what is sent twice, and that is no token. */

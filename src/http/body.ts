@@ -73,6 +73,8 @@ function parseJson(text: string): unknown {
 
 /** Everything in a form is text; the envelope's numbers are read as such, the payload stays as it is. */
 function parseForm(text: string): unknown {
+  // curl calls every body a form: one without a single field is something else.
+  if (!text.includes('=')) throw new ServiceError('malformed_request', 'the body is neither JSON nor a form')
   const form: Record<string, unknown> = qs.parse(text, { depth: 10, parameterLimit: 1_000 })
   for (const name of ['priority', 'retry_count', 'timeout', 'delay']) {
     const value = form[name]

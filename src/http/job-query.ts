@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { ServiceError } from '../errors.js'
 import { inspect } from '../explain.js'
-import { JOB_STATUSES } from '../job.js'
+import { JOB_STATUSES, type JobStatus } from '../job.js'
 import type { JobFilter } from '../store/store.js'
 
 export interface JobQuery {
@@ -18,8 +18,8 @@ const MAX_LIMIT = 500
 const query = z.strictObject({
   status: z
     .string()
-    .transform((text) => text.split(','))
-    .pipe(z.array(z.enum(JOB_STATUSES)))
+    .refine((text) => text.split(',').every(isStatus), `must be of ${JOB_STATUSES.join(', ')}, with commas between`)
+    .transform((text) => text.split(',').filter(isStatus))
     .optional(),
   type: z.string().min(1).max(64).optional(),
   limit: z
@@ -30,6 +30,10 @@ const query = z.strictObject({
     .default(DEFAULT_LIMIT),
   cursor: z.string().max(500).optional(),
 })
+
+function isStatus(text: string): text is JobStatus {
+  return (JOB_STATUSES as readonly string[]).includes(text)
+}
 
 /** @throws ServiceError invalid_query */
 export function readJobQuery(parameters: unknown): JobQuery {

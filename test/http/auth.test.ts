@@ -45,6 +45,7 @@ describe('once there is a key', () => {
     const { http } = await start()
     const { headers, text } = await http.get('/jobs').set('Authorization', authorization()).expect(401)
     expect(headers['www-authenticate']).toBe('Bearer realm="jobmill", error="invalid_token"')
+    expect(text).toContain('the API key is not known here')
     expect(text).not.toContain(authorization().slice(7, 40))
   })
 

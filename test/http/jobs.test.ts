@@ -117,6 +117,12 @@ describe('GET /jobs', () => {
     })
   })
 
+  test('names the statuses that there are', async () => {
+    const { http } = await startService()
+    const { detail } = (await http.get('/jobs?status=failed,done').expect(400)).body
+    expect(detail).toMatch(/^status: must be of waiting, .*, cancelled, with commas between, is "failed,done"$/)
+  })
+
   test('refuses the cursor of another query', async () => {
     const { http } = await withJobs()
     const { next_cursor } = (await http.get('/jobs?limit=1&type=hash')).body

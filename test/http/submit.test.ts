@@ -60,6 +60,19 @@ describe('POST /jobs', () => {
     expect(await response.json()).toMatchObject({ ...EMAIL, status: 'scheduled' })
   })
 
+  test.each(['not json', 'null', '"type"', 'type'])(
+    'says that %s, sent by curl, is neither JSON nor a form',
+    async (text) => {
+      const { http } = await startService()
+      const { body } = await http
+        .post('/jobs')
+        .set('Content-Type', 'application/x-www-form-urlencoded')
+        .send(text)
+        .expect(400)
+      expect(body).toMatchObject({ code: 'malformed_request', detail: 'the body is neither JSON nor a form' })
+    },
+  )
+
   test('keeps every JSON value of a payload as it was sent', async () => {
     const { submit, ends } = await startService()
     const payload = {
