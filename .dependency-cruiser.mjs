@@ -25,10 +25,11 @@ export default {
     },
     only('pure-files-import-pure-files', PURE, [PURE]),
     only('edges-import-edges-and-pure-files', EDGES, [PURE, EDGES]),
-    only('the-thread-side-sees-pure-files-only', 'src/pool/(thread|protocol|failure|calls|served|artifacts|json-size)\\.ts$', [
-      PURE,
-      'src/pool/(protocol|failure|calls|served|artifacts|json-size)\\.ts$',
-    ]),
+    only(
+      'the-thread-side-sees-pure-files-only',
+      'src/pool/(thread|protocol|failure|calls|served|artifacts|json-size)\\.ts$',
+      [PURE, 'src/pool/(protocol|failure|calls|served|artifacts|json-size)\\.ts$'],
+    ),
     only('core-imports-no-surface', CORE, [PURE, EDGES, CORE]),
     only('surface-imports-no-service', SURFACE, [PURE, EDGES, CORE, SURFACE]),
     only('torture-imports-edges-and-pure-files', 'src/torture/', [PURE, EDGES, 'src/torture/']),

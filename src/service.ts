@@ -38,7 +38,7 @@ export interface Service {
 }
 
 /** Ids of jobs that had not ended when the service stopped; they run again at the next start. */
-export interface Stopped {
+interface Stopped {
   /** Pending again, as if their run had not begun. */
   released: string[]
   /** Still inside native calls, that nothing but the end of the process can end. */

@@ -48,7 +48,7 @@ describe('the report', () => {
     const fine = row({ rounds: 3, counts: { stored: 1_000, refused: 0 }, violations: [] })
     const broken = row({ rounds: 3, counts: {}, violations: ['2 jobs are lost', '2 jobs are lost'] })
     const text = write(fine, broken, row(null, 'needs root'))
-    expect(text).toContain('| 1 | a \\| b | all goes on | as expected | 3 | 1,000 stored |')
+    expect(text).toContain('| 1 | a \\| b | all goes on | as expected | 3 | stored 1,000 |')
     expect(text).toContain('| all goes on | 2 jobs are lost | 3 |  |')
     expect(text).toContain('| all goes on | not tried: needs root | 0 |  |')
     expect([fine, broken, row(null, 'needs root')].map(holds)).toEqual([true, false, true])

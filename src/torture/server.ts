@@ -11,7 +11,7 @@ export interface Exit {
   signal: NodeJS.Signals | null
 }
 
-export interface Answer {
+interface Answer {
   status: number
   headers: Record<string, string | string[] | undefined>
   // biome-ignore lint/suspicious/noExplicitAny: answers are looked into field by field

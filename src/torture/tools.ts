@@ -15,7 +15,7 @@ export function missingPrograms(...names: string[]): string | null {
   return absent.length === 0 ? null : `needs ${absent.join(', ')}`
 }
 
-export const missingRoot = (): string | null => (process.getuid?.() === 0 ? null : 'needs root')
+const missingRoot = (): string | null => (process.getuid?.() === 0 ? null : 'needs root')
 
 /** Why no file system can be mounted here, or null: root alone is not enough in a container. */
 export function missingMount(): string | null {

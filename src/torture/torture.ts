@@ -118,7 +118,7 @@ export function writeReport(file: string, rows: readonly Row[], version: string,
 
 function counts(finding: Finding | null): string {
   const entries = Object.entries(finding?.counts ?? {}).filter(([, n]) => n > 0)
-  return entries.map(([name, n]) => `${n.toLocaleString('en')} ${name}`).join(', ')
+  return entries.map(([name, n]) => `${name} ${n.toLocaleString('en')}`).join(', ')
 }
 
 const PREFACE = [

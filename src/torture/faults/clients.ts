@@ -117,7 +117,7 @@ export const fullQueue: Fault = {
         check(after - before < GROWTH_MB, `memory grew from ${before} to ${after} MB`)
         await server.call('POST', `/jobs/${blocker}/cancel`)
         const report = await audit(server, ledger, folder)
-        const memory = { 'MB before': before, 'MB after': after }
+        const memory = { 'memory before (MB)': before, 'after (MB)': after }
         return {
           rounds: 1,
           counts: { ...counts, ...report.counts, refused: refused.n, ...memory },
@@ -182,7 +182,7 @@ export const spinningSlots: Fault = {
           Math.round(times[Math.ceil(share * READS) - 1] as number),
         )
         check((p99 as number) < P99_MS, `p99 was ${p99} ms`)
-        const measured = { 'p50, ms': p50 as number, 'p99, ms': p99 as number, 'longest, ms': longest as number }
+        const measured = { 'p50 (ms)': p50 as number, 'p99 (ms)': p99 as number, 'longest (ms)': longest as number }
         return { rounds: 1, counts: { reads: READS, ...measured }, violations }
       })
     })

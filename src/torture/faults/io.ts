@@ -16,7 +16,7 @@ const KINDS = { fsync: 'fsync,fdatasync', pwrite: 'pwrite64' }
 export const ioErrors: Fault = {
   number: 3,
   name: `EIO from the Nth fsync and from the Nth write of a page, N = 1…${LAST}`,
-  expected: 'an unknown outcome is told as one, readiness is red, the process ends with 1 and recovers from disk',
+  expected: 'an unknown outcome is told as one, the process ends with 1, and the next one recovers from disk',
   missing: () => missingPrograms('strace'),
   run: (bench) => tryIoErrors(bench, 1, LAST),
 }

@@ -34,7 +34,7 @@ export const foreignLock: Fault = {
         check(slowest < FREEZE_MS, `a read took ${Math.round(slowest)} ms while the database was locked`)
         check(ledger.refused.size > 0, 'no submission was refused: was the database locked?')
         await until('submissions are taken again', async () => (await submit(server, ledger)).status === 202)
-        count('slowest read, ms', Math.round(slowest))
+        count('slowest read (ms)', Math.round(slowest))
         const report = await audit(server, ledger, folder)
         return { rounds: 1, counts: { ...counts, ...report.counts }, violations: [...violations, ...report.violations] }
       })

@@ -72,7 +72,7 @@ async function fillDisk(bench: Bench, folder: string, disk: string, checks: Chec
  *
  * It is the connection that is told so, by a module that is loaded before the program.
  */
-export async function tryFullDatabase(bench: Bench, folder: string, checks: Checks): Promise<void> {
+async function tryFullDatabase(bench: Bench, folder: string, checks: Checks): Promise<void> {
   const preload = join(folder, 'full.mjs')
   writeFileSync(preload, fullDatabase(bench))
   const options: LaunchOptions = { env: witnessed(folder), node: ['--import', pathToFileURL(preload).href] }
