@@ -10,6 +10,7 @@ import { ConfigError } from './config-file.js'
 import { createDispatcher } from './dispatcher.js'
 import { createDrainRate } from './drain-rate.js'
 import { createEventBus, type EventBus } from './events.js'
+import { createFinalWaits } from './final-waits.js'
 import { createHandlerCalls } from './handler-calls.js'
 import { createApp } from './http/app.js'
 import { isLoopback } from './http/guards.js'
@@ -124,6 +125,7 @@ export async function createService(config: Config, surroundings: Surroundings):
   let state: 'starting' | 'ready' | 'draining' = 'starting'
   const trouble = () => store.failure() ?? pool.failure() ?? disk.trouble()
   const unready = () => (state === 'ready' ? trouble() : `the server is ${state}`)
+  const waits = createFinalWaits(bus)
   const drain = createDrainRate(bus, now)
   const draining = () => state === 'draining'
   const { host, body_limit, cors_origins } = http
@@ -132,6 +134,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     store,
     files,
     tracker,
+    waits,
     types,
     drain,
     dispatcher,
@@ -177,6 +180,7 @@ export async function createService(config: Config, surroundings: Surroundings):
   async function stopAll(): Promise<Stopped> {
     state = 'draining'
     const released = idsReleased(bus)
+    waits.end()
     patience = setTimeout(giveUp, worker.shutdown_grace + worker.cancel_grace + PATIENCE_MS)
     await Promise.race([dispatcher.stop(worker.shutdown_grace), gaveUp])
     clearTimeout(patience)

@@ -8,6 +8,7 @@ import type { ArtifactFiles } from '../artifacts.js'
 import { ServiceError } from '../errors.js'
 import { findArtifact } from '../handler-calls.js'
 import type { Store } from '../store/store.js'
+import { isKnown } from './conditions.js'
 import { route } from './reply.js'
 
 export interface ArtifactRoutes {
@@ -38,12 +39,6 @@ export function artifactRoutes(app: Express, { store, files }: ArtifactRoutes): 
       else await send(res, await files.stream({ id: job.id, run }, index, start, end))
     },
   })
-}
-
-/** RFC 9110 §13.1.2: validators are compared weakly, "*" fits any. */
-function isKnown(req: Request, etag: string): boolean {
-  const known = req.headers['if-none-match']?.split(',').map((tag) => tag.trim().replace(/^W\//, ''))
-  return known !== undefined && (known.includes(etag) || known.includes('*'))
 }
 
 /** The first and the last byte to send. A range that is none, of another version, or one of several is answered whole. */

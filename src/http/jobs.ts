@@ -1,19 +1,24 @@
 // The routes of jobs: submit, read, list, cancel, run again.
-import type { Express, Request } from 'express'
+import type { Express, Request, Response } from 'express'
 import { z } from 'zod'
 import { ServiceError } from '../errors.js'
 import { inspect } from '../explain.js'
+import type { FinalWaits } from '../final-waits.js'
+import { isFinal, type JobWithPayload } from '../job.js'
 import type { JobTypes } from '../job-types.js'
 import { attemptView, jobJson, jobSummary } from '../job-view.js'
 import { invalid, readSubmission, typeOf } from '../submission.js'
 import type { JobTracker } from '../tracker.js'
 import { type ArtifactRoutes, artifactRoutes } from './artifacts.js'
 import { readBody } from './body.js'
+import { etagOf, isKnown } from './conditions.js'
 import { cursorAfter, readJobQuery } from './job-query.js'
 import { route, sendJson, sendJsonText } from './reply.js'
+import { preferredWait, readWait, whenGone } from './waits.js'
 
 export interface JobRoutes extends ArtifactRoutes {
   tracker: JobTracker
+  waits: FinalWaits
   types: JobTypes
   body_limit: number
   /** Bytes of a payload as JSON. */
@@ -28,8 +33,19 @@ const RESTART_S = 10
 const cancelBody = z.strictObject({ reason: z.string().min(1).max(500).optional() }).default({})
 
 export function jobRoutes(app: Express, options: JobRoutes): void {
-  const { store, tracker, types, body_limit, max_payload, now, draining } = options
+  const { store, tracker, waits, types, body_limit, max_payload, now, draining } = options
   artifactRoutes(app, options)
+
+  /** The job when it is final, or as it is after `ms`. */
+  async function finalWithin(job: JobWithPayload, ms: number, res: Response): Promise<JobWithPayload> {
+    if (isFinal(job.status) || ms === 0) return job
+    // Asked again once more at once: it may have ended while this one was read.
+    const waited = waits.wait(job.id, ms, whenGone(res))
+    const meanwhile = await store.get(job.id)
+    if (meanwhile !== null && isFinal(meanwhile.status)) return meanwhile
+    await waited
+    return (await store.get(job.id)) ?? job
+  }
 
   route(app, '/jobs', {
     async post(req, res) {
@@ -38,7 +54,11 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
       const at = now()
       const job = await tracker.submit(readSubmission(body, { types, max_payload }, at), at)
       res.setHeader('Location', `/jobs/${job.id}`)
-      sendJsonText(res, 202, jobJson(job))
+      const wait = preferredWait(req)
+      if (wait === null) return sendJsonText(res, 202, jobJson(job))
+      res.setHeader('Preference-Applied', `wait=${wait / 1_000}`)
+      const now_final = await finalWithin(job, wait, res)
+      sendJsonText(res, isFinal(now_final.status) ? 200 : 202, jobJson(now_final))
     },
 
     async get(req, res) {
@@ -53,7 +73,15 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
 
   route(app, '/jobs/:id', {
     async get(req, res) {
-      sendJsonText(res, 200, jobJson(found(await store.get(idOf(req)), req)))
+      const wait = readWait(req.query)
+      const job = await finalWithin(found(await store.get(idOf(req)), req), wait, res)
+      const text = jobJson(job)
+      const etag = etagOf(text)
+      res.setHeader('ETag', etag)
+      if (!isFinal(job.status)) res.setHeader('Retry-After', askAgainIn(job, now()))
+      if (!isKnown(req, etag)) return sendJsonText(res, 200, text)
+      res.statusCode = 304
+      res.end()
     },
 
     async delete(req, res) {
@@ -87,6 +115,11 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
       sendJson(res, 202, jobSummary(found(await tracker.rerun(idOf(req)), req)))
     },
   })
+}
+
+/** Whole seconds until a client may find the job further on, at most a minute. */
+function askAgainIn({ run_at }: JobWithPayload, now: number): number {
+  return run_at === null ? 1 : Math.min(60, Math.max(1, Math.ceil((run_at - now) / 1_000)))
 }
 
 function idOf(req: Request): string {

@@ -21,7 +21,7 @@ const CLOSE_GRACE_MS = 1_000
 const CHECKS = 5
 const SHORTEST_CHECK_MS = 100
 /** A client that takes nothing of its answer for so long is gone. */
-const STALLED_MS = 60_000
+const STALLED_MS = 90_000
 
 export function createLimitedServer(limits: ServerLimits, app: RequestListener): Server {
   const { header_timeout, body_timeout, idle_timeout, max_connections } = limits

@@ -1,0 +1,49 @@
+// Waits for jobs to become final: any number of them, each with one timer and without asking the store meanwhile.
+import type { EventBus } from './events.js'
+import { isFinal } from './job.js'
+
+export interface FinalWaits {
+  /** Resolves when the job becomes final, after `ms`, when `gone` fires, or when the service stops. */
+  wait(id: string, ms: number, gone: AbortSignal): Promise<void>
+  /** Nobody waits any more, now or later. */
+  end(): void
+}
+
+export function createFinalWaits(bus: EventBus): FinalWaits {
+  /** By job. */
+  const waiting = new Map<string, Set<() => void>>()
+  let ended = false
+
+  bus.subscribe((event) => {
+    if (event.kind === 'job' && isFinal(event.job.status)) wake(event.job.id)
+    if (event.kind === 'pruned') for (const id of event.ids) wake(id)
+  })
+
+  function wake(id: string): void {
+    for (const resolve of waiting.get(id) ?? []) resolve()
+  }
+
+  return {
+    wait(id, ms, gone) {
+      if (ended || gone.aborted) return Promise.resolve()
+      return new Promise((resolve) => {
+        const those = waiting.get(id) ?? new Set()
+        waiting.set(id, those)
+        const end = () => {
+          clearTimeout(timer)
+          gone.removeEventListener('abort', end)
+          those.delete(end)
+          if (those.size === 0) waiting.delete(id)
+          resolve()
+        }
+        const timer = setTimeout(end, ms)
+        gone.addEventListener('abort', end)
+        those.add(end)
+      })
+    },
+    end() {
+      ended = true
+      for (const id of [...waiting.keys()]) wake(id)
+    },
+  }
+}

@@ -1,0 +1,44 @@
+// How long a client wants to wait for a result: `?wait=10`, or `Prefer: wait=10` (RFC 7240).
+
+import type { Request, Response } from 'express'
+import { z } from 'zod'
+import { ServiceError } from '../errors.js'
+import { inspect } from '../explain.js'
+
+const LONGEST_S = 60
+
+const query = z.strictObject({
+  wait: z
+    .string()
+    .refine(
+      (text) => /^\d{1,9}$/.test(text) && Number(text) <= LONGEST_S,
+      `must be whole seconds from 0 to ${LONGEST_S}`,
+    )
+    .transform(Number)
+    .optional(),
+})
+
+/**
+ * Milliseconds, from the query of GET /jobs/:id.
+ *
+ * @throws ServiceError invalid_query
+ */
+export function readWait(parameters: unknown): number {
+  const checked = inspect(query, parameters)
+  if (checked.ok) return 1_000 * (checked.data.wait ?? 0)
+  const [first] = checked.findings
+  throw new ServiceError('invalid_query', `${first?.path.join('.')}: ${first?.message}`)
+}
+
+/** Milliseconds, at most a minute; null where nothing is preferred. A preference that cannot be read is none. */
+export function preferredWait(req: Request): number | null {
+  const [, seconds] = /(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?\s*(?:$|[,;])/i.exec(String(req.headers.prefer ?? '')) ?? []
+  return seconds === undefined ? null : 1_000 * Math.min(Number(seconds), LONGEST_S)
+}
+
+/** Fires when the client has gone, or has its answer. */
+export function whenGone(res: Response): AbortSignal {
+  const gone = new AbortController()
+  res.once('close', () => gone.abort())
+  return gone.signal
+}
