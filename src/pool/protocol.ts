@@ -1,7 +1,7 @@
 // The messages between the pool and its threads; both sides import this file and nothing of each other.
 import { MessagePort } from 'node:worker_threads'
 import type { StopReason } from '../define-job.js'
-import type { JsonText } from '../job.js'
+import type { Artifact, JsonText } from '../job.js'
 import type { Failure, Outcome } from '../outcome.js'
 
 /** Given to every thread when it starts. */
@@ -87,7 +87,7 @@ export function isThreadMessage(value: unknown): value is ThreadMessage {
     case 'started':
       return typeof message.thread === 'number'
     case 'progress':
-      return Number.isInteger(message.percent) && (message.note === null || typeof message.note === 'string')
+      return isProgress(message)
     case 'log':
       return typeof message.message === 'string'
     case 'uncaught':
@@ -101,13 +101,31 @@ export function isThreadMessage(value: unknown): value is ThreadMessage {
   }
 }
 
-/** The outcome is what the thread made of it; a handler that forges one deceives only itself. */
+/** A handler that forges a report deceives only itself, but what is stored must be what others can read. */
 function isReport(value: unknown): value is Report {
   const { outcome, progress } = fieldsOf(value)
-  const { kind, code, message, artifacts } = fieldsOf(outcome)
-  if (progress !== null && !Number.isInteger(fieldsOf(progress).percent)) return false
-  if (kind === 'completed') return Array.isArray(artifacts)
+  const { kind, code, message, result, artifacts } = fieldsOf(outcome)
+  if (progress !== null && !isProgress(fieldsOf(progress))) return false
+  if (kind === 'completed') return isJson(result) && Array.isArray(artifacts) && artifacts.every(isArtifact)
   return kind === 'failed' && typeof code === 'string' && typeof message === 'string'
+}
+
+function isProgress({ percent, note }: Record<string, unknown>): boolean {
+  return Number.isInteger(percent) && (note === null || typeof note === 'string')
+}
+
+function isArtifact(value: unknown): value is Artifact {
+  const { name, bytes, content_type } = fieldsOf(value)
+  return typeof name === 'string' && Number.isInteger(bytes) && typeof content_type === 'string'
+}
+
+function isJson(text: unknown): boolean {
+  if (text === null) return true
+  try {
+    return typeof text === 'string' && JSON.parse(text) !== undefined
+  } catch {
+    return false
+  }
 }
 
 export function isCall(value: unknown): value is Call {

@@ -52,7 +52,11 @@ const TYPES = {
     for (const junk of [null, 5, 'x', {}, { kind: 'started' }, { kind: 'none', id: 'a', run: 1 }, { kind: 'uncaught', id: 'a', run: 1 },
       { kind: 'uncaught', id, run }, { kind: 'uncaught', id, run, failure: null }, { kind: 'progress', id, run, percent: 'half' },
       { kind: 'progress', id, run, percent: 1.5, note: null }, { kind: 'log', id, run }, { kind: 'calls', id, run, port: {} },
-      { kind: 'started', id, run, thread: {} }]) parentPort.postMessage(junk)
+      { kind: 'started', id, run, thread: {} }, { kind: 'last_report', id, run },
+      ...[5, '{broken', 'x'].map((result) => ({ kind: 'last_report', id, run, report: { progress: null, outcome: { kind: 'completed', result, artifacts: [] } } })),
+      { kind: 'last_report', id, run, report: { progress: null, outcome: { kind: 'completed', result: '5', artifacts: [{}] } } },
+      { kind: 'last_report', id, run, report: { progress: 7, outcome: { kind: 'failed', code: 'x', message: 'x' } } },
+      { kind: 'last_report', id, run, report: { progress: null, outcome: { kind: 'none' } } }]) parentPort.postMessage(junk)
     await ctx.progress(1); throw new Error('posted') } }`,
   'types/again.mjs': `export default { retry_count: 2,
     run(_, ctx) { if (ctx.attempt < 3) throw Object.assign(new Error('again'), { retry_after_ms: 0 }); return ctx.attempt } }`,
