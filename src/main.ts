@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 // The process edge: arguments, configuration, signals, exit code.
+import { closeSync, openSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -96,9 +97,19 @@ async function runTorture({
     throw new UsageError(`--only takes numbers from 1 to ${FAULTS.length}, such as --only 1,7`)
   const soak_s = Number(soak)
   if (!(soak_s >= 0)) throw new UsageError('--soak takes a number of seconds')
+  if (report !== undefined) refuseUnwritable(report)
   const rows = await torture({ main: fileURLToPath(import.meta.url), soak_s, only: numbers, tell: print })
   if (report !== undefined) writeReport(report, rows, version(), new Date().toISOString().slice(0, 10))
   process.exitCode = rows.every(holds) ? 0 : 1
+}
+
+/** Better before than after minutes of work. */
+function refuseUnwritable(file: string): void {
+  try {
+    closeSync(openSync(file, 'a'))
+  } catch (error) {
+    throw new UsageError(`--report: ${error instanceof Error ? error.message : error}`)
+  }
 }
 
 /** A signal while the service starts is kept until it has: half a start cannot be stopped cleanly. */

@@ -9,6 +9,8 @@ export interface Bench {
   main: string
   /** Seconds that a fault made of rounds goes on at least, where its rounds took less. */
   soak_s: number
+  /** Fires when no further server is to be started. */
+  interrupted: AbortSignal
 }
 
 /** One way in which things go wrong, and what has to hold then. */

@@ -44,6 +44,7 @@ const SOCKETS = 64
 
 /** Starts the program and does not wait for anything. Its log goes to a file: a pipe that nobody reads would hold it up. */
 export function launch(bench: Bench, folder: string, { env = {}, wrapper = [], node = [] }: LaunchOptions = {}) {
+  bench.interrupted.throwIfAborted()
   const path = join(folder, 'server.log')
   const log = openSync(path, 'a')
   const before = readFileSync(path, 'utf8').length

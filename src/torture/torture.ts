@@ -44,23 +44,26 @@ export interface Row {
   seconds: number
 }
 
-export interface TortureOptions extends Bench {
+export interface TortureOptions extends Omit<Bench, 'interrupted'> {
   /** Numbers of the faults to try; null: all. */
   only: readonly number[] | null
   tell(line: string): void
 }
 
 /** Tries the faults, those that need a quiet machine first and one by one. Rows are in the order of FAULTS. */
-export async function torture({ only, tell, ...bench }: TortureOptions): Promise<Row[]> {
+export async function torture({ only, tell, ...options }: TortureOptions): Promise<Row[]> {
+  const interrupted = new AbortController()
+  const bench = { ...options, interrupted: interrupted.signal }
   const chosen = FAULTS.filter(({ number }) => only === null || only.includes(number))
   const rows: Row[] = []
   const waiting = chosen.filter(({ quiet }) => !quiet)
-  // An interrupt ends the servers, and with them what is under way; nothing further is begun.
-  const interrupt = () => waiting.splice(0)
+  // A terminal's Ctrl-C ends the servers too. What is under way then fails, and cleans up after itself.
+  const interrupt = () => interrupted.abort(new Error('interrupted'))
   process.on('SIGINT', interrupt)
+  process.on('SIGTERM', interrupt)
 
   async function lane(faults: Fault[]): Promise<void> {
-    for (let fault = faults.shift(); fault !== undefined; fault = faults.shift()) {
+    for (let fault = faults.shift(); fault !== undefined && !bench.interrupted.aborted; fault = faults.shift()) {
       const row = await attempt(fault, bench)
       rows.push(row)
       tell(line(row))
@@ -70,6 +73,7 @@ export async function torture({ only, tell, ...bench }: TortureOptions): Promise
   await lane(chosen.filter(({ quiet }) => quiet))
   await Promise.all(Array.from({ length: LANES }, () => lane(waiting)))
   process.off('SIGINT', interrupt)
+  process.off('SIGTERM', interrupt)
   return rows.sort((a, b) => a.fault.number - b.fault.number)
 }
 

@@ -20,5 +20,5 @@ export function build(changes: Change[] = []): Bench {
     if (!text.includes(from)) throw new Error(`${name} has no ${from}: the control would show nothing`)
     writeFileSync(file, text.replace(from, to))
   }
-  return { main: join(folder, 'dist/src/main.js'), soak_s: 0 }
+  return { main: join(folder, 'dist/src/main.js'), soak_s: 0, interrupted: new AbortController().signal }
 }
