@@ -40,7 +40,7 @@ export interface JobContext<Config = unknown> {
   /** An artifact of a completed job. Rejects where there is none. */
   openArtifact(id: string, name: string): Promise<ArtifactReader>
   /** Submits a job as `POST /jobs` does, except that `worker.queue_size` does not bound it. Resolves when it is on disk. */
-  submit(job: JobRequest): Promise<{ id: string; status: JobStatus }>
+  submit(job: JobRequest): Promise<{ id: string; status: JobStatus; deduplicated: boolean }>
 }
 
 export interface ArtifactOptions {
@@ -65,6 +65,8 @@ export interface JobRequest {
   run_at?: string
   timeout?: Span
   retry_count?: number
+  unique_key?: string
+  unique_for?: Span
 }
 
 /** A job as `GET /jobs/:id` answers it. */

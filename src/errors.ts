@@ -19,6 +19,7 @@ export const PROBLEMS = {
   unsupported_media_type: { status: 415, title: 'The body has a form that is not read here' },
   invalid_job: { status: 422, title: 'The job is not valid' },
   invalid_request: { status: 422, title: 'The body is not valid' },
+  idempotency_key_reused: { status: 422, title: 'The Idempotency-Key belongs to another request' },
   unknown_type: { status: 422, title: 'There is no such job type' },
   disabled_type: { status: 422, title: 'The job type is disabled' },
   internal_error: { status: 500, title: 'Something went wrong inside jobmill' },

@@ -113,8 +113,8 @@ export function createHandlerCalls(options: HandlerCallsOptions): HandlerCalls {
       const body: unknown = JSON.parse(job)
       refuseExtremes(body)
       const submission = readSubmission(body, { types, max_payload }, at)
-      const { id, status } = await tracker.submit(submission, at, 'handler')
-      return { id, status }
+      const { job: stored, deduplicated } = await tracker.submit(submission, at, 'handler')
+      return { id: stored.id, status: stored.status, deduplicated }
     },
   }
 

@@ -35,6 +35,11 @@ export function jobJson(job: JobWithPayload): JsonText {
   return `${summary.slice(0, -1)},"payload":${job.payload},"result":${job.result}}`
 }
 
+/** As answered to who submitted what was there before. */
+export function deduplicatedJson(job: JobWithPayload): JsonText {
+  return `${jobJson(job).slice(0, -1)},"deduplicated":true}`
+}
+
 function artifactViews({ id, artifacts }: Job) {
   return (artifacts ?? []).map(({ name, bytes, content_type }) => {
     return { name, bytes, content_type, url: `/jobs/${id}/artifacts/${encodeURIComponent(name)}` }

@@ -145,6 +145,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     queue_size,
     body_limit,
     max_payload,
+    idempotency_window: config.data.idempotency_window,
     host,
     cors_origins,
     keys: config.auth.keys,

@@ -44,6 +44,8 @@ export const settings = section({
     ballast: bytes({ min: 0, max: GIB }).prefault('8MiB'),
     /** Free space below which the server is not ready, of the disks of database and artifacts. 0: any will do. */
     min_free: bytes({ min: 0, max: 1_048_576 * GIB }).prefault('32MiB'),
+    /** How long an Idempotency-Key is known. */
+    idempotency_window: duration({ min: SECOND, max: 366 * 24 * HOUR }).prefault('24h'),
     /** Jobs that are not final, so that `delay` is no way around `queue_size`. */
     max_stored: whole(1, 1_000_000_000).prefault(1_000_000),
   }),

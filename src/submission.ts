@@ -5,8 +5,12 @@ import { type FieldError, ServiceError } from './errors.js'
 import { type Finding, inspect } from './explain.js'
 import type { JsonText } from './job.js'
 import type { JobType, JobTypes } from './job-types.js'
-import type { Submission } from './new-job.js'
+import type { JobKey } from './store/store.js'
+import type { SubmittedJob } from './tracker.js'
 
+/** Characters, of a unique_key and of an Idempotency-Key. */
+export const MAX_KEY_LENGTH = 255
+const LONGEST_UNIQUE_MS = 366 * 86_400_000
 const LAST_TIME = Date.UTC(9999, 11, 31)
 
 const envelope = z
@@ -22,6 +26,12 @@ const envelope = z
       .optional(),
     timeout: duration({ min: 100 }).optional(),
     retry_count: z.int('must be a whole number from 0 to 100').min(0).max(100).optional(),
+    unique_key: z.string().min(1).max(MAX_KEY_LENGTH).optional(),
+    unique_for: duration({ max: LONGEST_UNIQUE_MS }).optional(),
+  })
+  .refine(({ unique_key, unique_for }) => unique_for === undefined || unique_key !== undefined, {
+    path: ['unique_for'],
+    error: 'must be left out where there is no unique_key',
   })
   .refine(({ delay, run_at }) => delay === undefined || run_at === undefined, {
     path: ['run_at'],
@@ -39,11 +49,11 @@ export interface SubmissionRules {
  *
  * @throws ServiceError invalid_job, unknown_type, disabled_type
  */
-export function readSubmission(body: unknown, rules: SubmissionRules, now: number): Omit<Submission, 'id'> {
+export function readSubmission(body: unknown, rules: SubmissionRules, now: number): SubmittedJob {
   if (body === undefined) throw new ServiceError('malformed_request', 'the body is empty, send a job as JSON')
   const checked = inspect(envelope, body)
   if (!checked.ok) throw invalid('invalid_job', checked.findings)
-  const { payload, priority, delay, run_at = null, timeout, retry_count } = checked.data
+  const { payload, priority, delay, run_at = null, timeout, retry_count, unique_key, unique_for = 0 } = checked.data
   const type = typeOf(checked.data.type, rules.types)
   const text = JSON.stringify(payload)
   checkSize(text, rules.max_payload)
@@ -56,7 +66,12 @@ export function readSubmission(body: unknown, rules: SubmissionRules, now: numbe
     run_at: delay === undefined ? run_at : now + delay,
     timeout_ms: timeout ?? type.timeout_ms,
     max_attempts: 1 + (retry_count ?? type.retry_count),
+    keys: unique_key === undefined ? [] : [uniqueKey(type.name, unique_key, now + unique_for)],
   }
+}
+
+function uniqueKey(owner: string, key: string, expires_at: number): JobKey {
+  return { kind: 'unique', owner, key, fingerprint: null, expires_at }
 }
 
 /** @throws ServiceError unknown_type, disabled_type */

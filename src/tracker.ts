@@ -3,15 +3,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { BackoffPolicy } from './backoff.js'
 import { type ErrorRecord, ServiceError } from './errors.js'
 import type { EventBus } from './events.js'
-import type { Job, JobWithPayload, Rules, Verb } from './job.js'
+import type { Job, Rules, Verb } from './job.js'
 import { newJob, type Submission } from './new-job.js'
 import { type Outcome, stepAfter } from './outcome.js'
 import type { Share } from './slot-shares.js'
 import type {
+  Accepted,
   Bounds,
   CancelAnswer,
   Claimed,
   Ending,
+  JobKey,
+  NewJob,
   ProgressReport,
   Pruned,
   PruneRequest,
@@ -33,12 +36,17 @@ export interface TrackerOptions {
   random(): number
 }
 
+/** What a submission says, with the keys by which it may be met again. */
+export interface SubmittedJob extends Omit<Submission, 'id'> {
+  keys: readonly JobKey[]
+}
+
 export interface JobTracker {
   /**
    * Resolves when the job, received `at` that time, is on disk. Rejects with `queue_full`, with `refusal` and what Store says of writes.
    * A job that another one submits is not bounded by `max_pending`: its handler holds a slot meanwhile.
    */
-  submit(submission: Omit<Submission, 'id'>, at: number, by?: 'client' | 'handler'): Promise<JobWithPayload>
+  submit(submission: SubmittedJob, at: number, by?: 'client' | 'handler'): Promise<Accepted>
   claim(shares: readonly Share[], slots: readonly number[], wary: boolean): Promise<Omit<Claimed, 'promoted'>>
   /** Never rejects: progress that could not be stored is superseded by the next. */
   progress(report: Omit<ProgressReport, 'at'>): Promise<void>
@@ -90,10 +98,13 @@ export function createTracker(options: TrackerOptions): JobTracker {
     async submit(submission, at, by = 'client') {
       const refused = refusal()
       if (refused !== null) throw refused
-      const job = newJob({ id: newId(), ...submission }, at, rules)
-      await store.submit([job], by === 'client' ? bounds : { ...bounds, max_pending: Number.POSITIVE_INFINITY })
-      tell('submit', [job])
-      return job
+      const { keys, ...fixed } = submission
+      const job: NewJob = newJob({ id: newId(), ...fixed }, at, rules)
+      if (keys.length > 0) job.keys = keys
+      const within = by === 'client' ? bounds : { ...bounds, max_pending: Number.POSITIVE_INFINITY }
+      const [accepted] = (await store.submit([job], within)) as [Accepted]
+      if (!accepted.deduplicated) tell('submit', [job])
+      return accepted
     },
 
     async claim(shares, slots, wary) {

@@ -97,6 +97,7 @@ describe('defaults', () => {
       max_bytes: 10_737_418_240,
       ballast: 8_388_608,
       min_free: 33_554_432,
+      idempotency_window: 86_400_000,
       max_stored: 1_000_000,
     }
     expect(config).toEqual({ ...DEFAULTS, data, dir: cwd, file: null })

@@ -50,10 +50,12 @@ function startDispatcher(type: 'polite' | 'hash') {
     await dispatcher.stop(0)
     await pool.stop()
   })
-  const fixed = { type, priority: 3, run_at: null, max_attempts: 1, timeout_ms: 60_000 }
+  const fixed = { type, priority: 3, run_at: null, max_attempts: 1, timeout_ms: 60_000, keys: [] }
   return {
     ...{ bus, events, store, db, tracker, pool, dispatcher },
-    submit: (payload: object) => tracker.submit({ ...fixed, payload: JSON.stringify(payload) }, Date.now()),
+    async submit(payload: object) {
+      return (await tracker.submit({ ...fixed, payload: JSON.stringify(payload) }, Date.now())).job
+    },
     reaches: (id: string, status: string) =>
       until(`${id} is ${status}`, async () => {
         const job = await store.get(id)

@@ -27,6 +27,12 @@ export function authentication(keys: readonly ApiKey[]) {
   }
 }
 
+/** The name of the API key that a request came with; "" where there are none. */
+export function ownerOf(res: Response): string {
+  const key: ApiKey | undefined = res.locals.key
+  return key?.name ?? ''
+}
+
 /** @throws ServiceError insufficient_scope */
 export function requireScope(res: Response, scope: Scope): void {
   const key: ApiKey | undefined = res.locals.key

@@ -6,12 +6,14 @@ import { inspect } from '../explain.js'
 import type { FinalWaits } from '../final-waits.js'
 import { isFinal, type JobWithPayload } from '../job.js'
 import type { JobTypes } from '../job-types.js'
-import { attemptView, jobJson, jobSummary } from '../job-view.js'
+import { attemptView, deduplicatedJson, jobJson, jobSummary } from '../job-view.js'
 import { invalid, readSubmission, typeOf } from '../submission.js'
 import type { JobTracker } from '../tracker.js'
 import { type ArtifactRoutes, artifactRoutes } from './artifacts.js'
+import { ownerOf } from './auth.js'
 import { readBody } from './body.js'
 import { etagOf, isKnown } from './conditions.js'
+import { idempotencyKeys } from './idempotency.js'
 import { cursorAfter, readJobQuery } from './job-query.js'
 import { route, sendJson, sendJsonText } from './reply.js'
 import { preferredWait, readWait, whenGone } from './waits.js'
@@ -23,6 +25,8 @@ export interface JobRoutes extends ArtifactRoutes {
   body_limit: number
   /** Bytes of a payload as JSON. */
   max_payload: number
+  /** Milliseconds for which an Idempotency-Key is kept. */
+  idempotency_window: number
   now(): number
   draining(): boolean
 }
@@ -33,7 +37,7 @@ const RESTART_S = 10
 const cancelBody = z.strictObject({ reason: z.string().min(1).max(500).optional() }).default({})
 
 export function jobRoutes(app: Express, options: JobRoutes): void {
-  const { store, tracker, waits, types, body_limit, max_payload, now, draining } = options
+  const { store, tracker, waits, types, body_limit, max_payload, idempotency_window, now, draining } = options
   artifactRoutes(app, options)
 
   /** The job when it is final, or as it is after `ms`. */
@@ -52,13 +56,15 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
       const body = await readBody(req, body_limit)
       if (draining()) throw new ServiceError('draining', 'no new jobs are taken', { retry_after: RESTART_S })
       const at = now()
-      const job = await tracker.submit(readSubmission(body, { types, max_payload }, at), at)
-      res.setHeader('Location', `/jobs/${job.id}`)
+      const submission = readSubmission(body, { types, max_payload }, at)
+      const keys = [...submission.keys, ...idempotencyKeys(req, body, ownerOf(res), at + idempotency_window)]
+      const { job: accepted, deduplicated } = await tracker.submit({ ...submission, keys }, at)
       const wait = preferredWait(req)
-      if (wait === null) return sendJsonText(res, 202, jobJson(job))
-      res.setHeader('Preference-Applied', `wait=${wait / 1_000}`)
-      const now_final = await finalWithin(job, wait, res)
-      sendJsonText(res, isFinal(now_final.status) ? 200 : 202, jobJson(now_final))
+      if (wait !== null) res.setHeader('Preference-Applied', `wait=${wait / 1_000}`)
+      const job = await finalWithin(accepted, wait ?? 0, res)
+      res.setHeader('Location', `/jobs/${job.id}`)
+      const known = deduplicated || (wait !== null && isFinal(job.status))
+      sendJsonText(res, known ? 200 : 202, deduplicated ? deduplicatedJson(job) : jobJson(job))
     },
 
     async get(req, res) {

@@ -11,8 +11,12 @@ import type { Share } from '../slot-shares.js'
  * `outcome_unknown` (the commit failed: it may or may not be on disk).
  */
 export interface Store {
-  /** Stores new jobs, all or none. Rejects with `queue_full` or, for `max_bytes`, `storage_full` where there is no room. */
-  submit(jobs: readonly JobWithPayload[], bounds: Bounds): Promise<void>
+  /**
+   * Stores new jobs, all or none; one with a key that another job has is answered with that one instead. Rejects with
+   * `queue_full` or, for `max_bytes`, `storage_full` where there is no room for the others, and with
+   * `idempotency_key_reused`. Answers come in the order of the jobs.
+   */
+  submit(jobs: readonly NewJob[], bounds: Bounds): Promise<Accepted[]>
   /** Promotes what is due, then claims the best-ranked pending jobs that `shares` allow, one for each of `slots` at most. */
   claim(request: ClaimRequest): Promise<Claimed>
   /** Stores progress of running jobs, and tells which of them are not to go on. */
@@ -45,6 +49,29 @@ export interface Store {
   failure(): string | null
   /** Commits what was asked for before, then lets go of the database. */
   close(): Promise<void>
+}
+
+export interface NewJob extends JobWithPayload {
+  keys?: readonly JobKey[]
+}
+
+/** Names the job for submissions that come after it. */
+export interface JobKey {
+  /** `idempotency`: taken until it expires. `unique`: until it has expired and its job is final. */
+  kind: 'idempotency' | 'unique'
+  /** Keys of different owners never meet: the name of an API key, a job type. */
+  owner: string
+  key: string
+  /** Who comes with another one is refused. */
+  fingerprint: string | null
+  /** Milliseconds since 1970. */
+  expires_at: number
+}
+
+export interface Accepted {
+  job: JobWithPayload
+  /** Whether it was there before. */
+  deduplicated: boolean
 }
 
 export interface Bounds {

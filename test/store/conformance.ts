@@ -3,6 +3,7 @@ import { describe } from 'vitest'
 import { cancelling } from './suite/cancel.js'
 import { claiming } from './suite/claim.js'
 import { counting } from './suite/counts.js'
+import { keying } from './suite/keys.js'
 import { pruning } from './suite/prune.js'
 import { reading } from './suite/read.js'
 import { settling } from './suite/settle.js'
@@ -18,6 +19,7 @@ export function storeConformance(name: string, createHarness: () => Promise<Harn
   const stage = () => createStage(createHarness)
   describe(name, () => {
     describe('submit', () => submitting(stage))
+    describe('keys of jobs', () => keying(stage))
     describe('claim', () => claiming(stage))
     describe('renew and settle', () => settling(stage))
     describe('cancel and rerun', () => cancelling(stage))

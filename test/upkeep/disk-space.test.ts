@@ -203,6 +203,7 @@ test('a database that is full on a disk that is not takes submissions again as s
     run_at: null,
     max_attempts: 1,
     timeout_ms: 5,
+    keys: [],
   }
   const submit = () => tracker.submit(job, Date.now())
   await submit()

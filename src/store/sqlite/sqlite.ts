@@ -3,12 +3,14 @@ import type Database from 'better-sqlite3'
 import { ServiceError } from '../../errors.js'
 import { isFinal, JOB_STATUSES, type Job, type JobStatus, type JobWithPayload, type Rules } from '../../job.js'
 import type {
+  Accepted,
   Bounds,
   CancelAnswer,
   Claimed,
   Counts,
   Ending,
   JobFilter,
+  NewJob,
   ProgressReport,
   Renewal,
   Store,
@@ -17,6 +19,7 @@ import type {
 } from '../store.js'
 import { createClaims } from './claim.js'
 import { createGroupCommit, type GroupCommitOptions } from './group-commit.js'
+import { createKeys } from './keys.js'
 import { openDatabase } from './open.js'
 import { createPruning } from './prune.js'
 import { createRows, type Rows } from './rows.js'
@@ -35,16 +38,31 @@ export function openSqliteStore(file: string, rules: Rules, options: GroupCommit
   const lists = createLists(db, rows)
   const scans = createScans(db)
   const prune = createPruning(db, rows)
+  const keys = createKeys(db, rows)
   const kept = db.prepare<[], { pending: number; stored: number; bytes: number }>(
     `SELECT coalesce(sum(n) FILTER (WHERE status = 'pending'), 0) AS pending, coalesce(sum(n), 0) AS stored,
        (SELECT coalesce(sum(bytes), 0) FROM counts) AS bytes
      FROM counts WHERE status IN ('waiting', 'scheduled', 'pending', 'processing', 'retrying')`,
   )
 
-  function submit(jobs: readonly JobWithPayload[], bounds: Bounds): ServiceError | undefined {
-    const full = refusal(jobs, bounds)
-    if (full !== null) return full
-    for (const job of jobs) rows.insert(job)
+  function submit(jobs: readonly NewJob[], bounds: Bounds): Accepted[] | ServiceError {
+    const holders = jobs.map(keys.holder)
+    const reused = holders.find((holder) => holder instanceof ServiceError)
+    const refused =
+      reused ??
+      refusal(
+        jobs.filter((_, i) => holders[i] === null),
+        bounds,
+      )
+    if (refused instanceof ServiceError) return refused
+    return jobs.map((job, i): Accepted => {
+      // One before it in this submission may have taken its key.
+      const holder = holders[i] ?? keys.holder(job)
+      if (holder !== null) return { job: holder as JobWithPayload, deduplicated: true }
+      rows.insert(job)
+      keys.take(job)
+      return { job, deduplicated: false }
+    })
   }
 
   function refusal(jobs: readonly JobWithPayload[], bounds: Bounds): ServiceError | null {
@@ -115,7 +133,11 @@ export function openSqliteStore(file: string, rules: Rules, options: GroupCommit
     rerun: (id, now) => commits.write(() => rerun(id, now)),
     remove: (id) => commits.write(() => remove(id)),
     prune: (request) => commits.write(() => prune(request)),
-    tick: ({ node, now }) => commits.write(() => upkeep.tick(node, now)),
+    tick: ({ node, now }) =>
+      commits.write(() => {
+        keys.expire(now, UPKEEP_STEP)
+        return upkeep.tick(node, now)
+      }),
 
     get: async (id) => rows.getWithPayload(id),
     list: async (filter, limit, before) => lists.list(filter, limit, before),
