@@ -143,8 +143,7 @@ export function createPool(options: PoolOptions): Pool {
   }
 
   function begin(run: Run, thread: number): void {
-    run.begun = true
-    run.thread = threads.find(thread)
+    run.thread = threads.began(run, thread)
     run.timers.push(setTimeout(() => ask(run, 'timeout'), run.timeout))
     if (run.asked !== null) signal(run, run.asked)
   }
