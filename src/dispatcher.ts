@@ -58,6 +58,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     if (event.kind === 'cancel_requested') cancel(event.job)
     if (event.kind === 'stop_wanted') cancel(event)
     if (event.kind === 'threads' && event.failure === null) wake()
+    if (event.kind === 'pauses') wake()
     if (event.kind !== 'job') return
     if (event.job.status === 'pending') wake()
     if (event.job.status !== 'processing') cancelledEarly.delete(event.job.id)

@@ -9,6 +9,8 @@ export type ServiceEvent =
   | { kind: 'cancel_requested'; job: Job }
   | { kind: 'progress'; id: string; run: number; progress: number; note: string | null }
   | { kind: 'job_log'; id: string; run: number; message: string }
+  /** What is paused now. */
+  | { kind: 'pauses'; all: boolean; types: readonly string[] }
   /** A run is not to go on: its cancel was asked for, or its job is no longer this run's. */
   | { kind: 'stop_wanted'; id: string; run: number }
   /** Final jobs were deleted; `artifacts` are the runs of those that had some. */

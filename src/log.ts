@@ -44,6 +44,9 @@ function write(log: Logger, event: ServiceEvent): void {
     case 'store_trouble':
       log.error({ doing: event.doing, error: event.message }, 'store trouble')
       return
+    case 'pauses':
+      log.info({ all: event.all, types: event.types }, 'pauses changed')
+      return
     case 'threads':
       if (event.failure === null) log.info('threads start again')
       else log.error({ error: event.failure }, 'no jobs are run')

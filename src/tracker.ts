@@ -15,6 +15,7 @@ import type {
   Ending,
   JobKey,
   NewJob,
+  Pauses,
   ProgressReport,
   Pruned,
   PruneRequest,
@@ -58,6 +59,8 @@ export interface JobTracker {
   rerun(id: string): Promise<Job | null>
   /** Deletes a final job. Rejects with `job_not_final`. Null: there is no such job. */
   remove(id: string): Promise<Job | null>
+  /** Pauses a type, or all with null, or lifts that pause; answers all pauses. */
+  pause(type: string | null, paused: boolean): Promise<Pauses>
   prune(request: PruneRequest): Promise<Pruned>
   /** Promotes and rescues; answers how many were rescued, and when the next job becomes due. */
   tick(): Promise<{ rescued: number; next_due: number | null }>
@@ -159,6 +162,12 @@ export function createTracker(options: TrackerOptions): JobTracker {
       const artifacts = job.artifacts === null ? [] : [{ id, run: job.run }]
       bus.publish({ kind: 'pruned', ids: [id], bytes: job.bytes, artifacts })
       return job
+    },
+
+    async pause(type, paused) {
+      const pauses = await store.pause(type, paused)
+      bus.publish({ kind: 'pauses', ...pauses })
+      return pauses
     },
 
     async prune(request) {

@@ -12,6 +12,7 @@ import type { JobTracker } from '../tracker.js'
 import { type ArtifactRoutes, artifactRoutes } from './artifacts.js'
 import { ownerOf } from './auth.js'
 import { readBody } from './body.js'
+import { bulkRoutes } from './bulk.js'
 import { etagOf, isKnown } from './conditions.js'
 import { idempotencyKeys } from './idempotency.js'
 import { cursorAfter, readJobQuery } from './job-query.js'
@@ -39,6 +40,7 @@ const cancelBody = z.strictObject({ reason: z.string().min(1).max(500).optional(
 export function jobRoutes(app: Express, options: JobRoutes): void {
   const { store, tracker, waits, types, body_limit, max_payload, idempotency_window, now, draining } = options
   artifactRoutes(app, options)
+  bulkRoutes(app, options)
 
   /** The job when it is final, or as it is after `ms`. */
   async function finalWithin(job: JobWithPayload, ms: number, res: Response): Promise<JobWithPayload> {

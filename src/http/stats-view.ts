@@ -1,7 +1,7 @@
 // The answer of GET /workers/stats: what the store counts of the whole service, and what this node measured.
 import { type FinalStatus, JOB_STATUSES, type JobStatus, timestamp } from '../job.js'
 import { NOTHING_MEASURED, type Slot, type Stats } from '../stats/stats.js'
-import type { Counts, TypeCounts } from '../store/store.js'
+import type { Counts, Pauses, TypeCounts } from '../store/store.js'
 
 interface NodeView {
   max_workers: number
@@ -11,7 +11,7 @@ interface NodeView {
 }
 
 /** The first four fields keep names and meanings for ever. */
-export function statsView(counts: Counts, node: NodeView, stats: Stats) {
+export function statsView(counts: Counts, pauses: Pauses, node: NodeView, stats: Stats) {
   const all = Object.values(counts)
   const now = (status: JobStatus) => all.reduce((sum, type) => sum + (type.now[status] ?? 0), 0)
   const ever = (status: FinalStatus) => all.reduce((sum, type) => sum + (type.ever[status] ?? 0), 0)
@@ -22,6 +22,7 @@ export function statsView(counts: Counts, node: NodeView, stats: Stats) {
     failed_jobs: ever('failed'),
     cancelled_jobs: ever('cancelled'),
     jobs_by_status: Object.fromEntries(JOB_STATUSES.map((status) => [status, now(status)])),
+    ...pausesView(pauses),
     ...node,
     since: timestamp(stats.since),
     utilisation: stats.utilisation,
@@ -31,6 +32,10 @@ export function statsView(counts: Counts, node: NodeView, stats: Stats) {
     types: Object.fromEntries(Object.entries(counts).map(([name, type]) => [name, typeView(name, type, stats)])),
     slots: stats.slots.map(slotView),
   }
+}
+
+export function pausesView({ all, types }: Pauses) {
+  return { paused: all, paused_types: types }
 }
 
 function typeView(name: string, { now, ever }: TypeCounts, { types }: Stats) {

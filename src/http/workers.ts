@@ -2,6 +2,7 @@
 import type { Express, Request, Response } from 'express'
 import { z } from 'zod'
 import type { Dispatcher } from '../dispatcher.js'
+import { ServiceError } from '../errors.js'
 import { inspect } from '../explain.js'
 import type { JobType, JobTypes } from '../job-types.js'
 import type { Pool } from '../pool/pool.js'
@@ -9,12 +10,14 @@ import { MAX_THREADS } from '../pool/threads.js'
 import type { Stats } from '../stats/stats.js'
 import type { Store } from '../store/store.js'
 import { invalid } from '../submission.js'
+import type { JobTracker } from '../tracker.js'
 import { readBody } from './body.js'
 import { route, sendJson } from './reply.js'
-import { statsView } from './stats-view.js'
+import { pausesView, statsView } from './stats-view.js'
 
 export interface WorkerRoutes {
   store: Store
+  tracker: JobTracker
   dispatcher: Dispatcher
   pool: Pool
   /** Reads the measurements of this node. */
@@ -25,16 +28,18 @@ export interface WorkerRoutes {
   body_limit: number
 }
 
+/** {} is all of them. */
+const which = z.strictObject({ type: z.string().min(1).optional() }).default({})
 const bound = z.strictObject({ max_workers: z.int().min(1).max(MAX_THREADS) })
 
 export function workerRoutes(app: Express, options: WorkerRoutes): void {
-  const { store, dispatcher, pool, stats, types, node: name, queue_size, body_limit } = options
+  const { store, tracker, dispatcher, pool, stats, types, node: name, queue_size, body_limit } = options
 
   async function view() {
     // Read first: right after a resize it is when the measurements hear of the new bound.
     const measured = stats()
     const node = { max_workers: dispatcher.max_workers(), threads: pool.threads(), queue_size, node: name }
-    return statsView(await store.counts(), node, measured)
+    return statsView(await store.counts(), await store.pauses(), node, measured)
   }
 
   route(app, '/workers/stats', {
@@ -51,8 +56,32 @@ export function workerRoutes(app: Express, options: WorkerRoutes): void {
   }
   route(app, '/workers', resize, 'admin')
 
+  const pauseOrResume = (paused: boolean) => ({
+    async post(req: Request, res: Response) {
+      const body = inspect(which, await readBody(req, body_limit))
+      if (!body.ok) throw invalid('invalid_request', body.findings)
+      const { type = null } = body.data
+      if (type !== null) knownType(type, types)
+      sendJson(res, 200, pausesView(await tracker.pause(type, paused)))
+    },
+  })
+  route(app, '/workers/pause', pauseOrResume(true), 'admin')
+  route(app, '/workers/resume', pauseOrResume(false), 'admin')
+
   const views = [...types.values()].map(typeView)
-  route(app, '/types', { get: (_req, res) => sendJson(res, 200, { types: views }) })
+  route(app, '/types', {
+    async get(_req, res) {
+      const { all, types: paused } = await store.pauses()
+      sendJson(res, 200, { types: views.map((view) => ({ ...view, paused: all || paused.includes(view.name) })) })
+    },
+  })
+}
+
+/** A disabled type may be paused all the same: it may come back at the next start. */
+function knownType(name: string, types: JobTypes): void {
+  if (types.has(name)) return
+  const errors = [{ pointer: '/type', detail: `must be one of ${[...types.keys()].join(', ')}` }]
+  throw new ServiceError('unknown_type', `there is no job type "${name.slice(0, 100)}"`, { errors })
 }
 
 function typeView(type: JobType) {

@@ -31,6 +31,9 @@ export interface Store {
   remove(id: string): Promise<{ job: Job; removed: boolean } | null>
   /** Deletes final jobs that are too many or too old, a bounded piece of them, those that ended first going first. */
   prune(request: PruneRequest): Promise<Pruned>
+  /** Pauses a type, or all with null, or lifts that pause: jobs of a paused type are not claimed. Answers all pauses. */
+  pause(type: string | null, paused: boolean): Promise<Pauses>
+  pauses(): Promise<Pauses>
   /** Upkeep that is due, a bounded piece of it: safe to call on any node at any time. */
   tick(request: { node: string; now: number }): Promise<Tick>
 
@@ -100,6 +103,12 @@ export interface Claimed {
   claimed: JobWithPayload[]
   /** Whether the claimed job is a suspect, which should run alone for a while. */
   suspect: boolean
+}
+
+/** The pause of all types and those of single ones are lifted each by itself. */
+export interface Pauses {
+  all: boolean
+  types: string[]
 }
 
 export interface ProgressReport {

@@ -14,6 +14,8 @@ test('names what it always named first, then the measures of a node on which not
     'failed_jobs',
     'cancelled_jobs',
     'jobs_by_status',
+    'paused',
+    'paused_types',
     'max_workers',
     'threads',
     'queue_size',

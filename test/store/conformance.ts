@@ -4,6 +4,7 @@ import { cancelling } from './suite/cancel.js'
 import { claiming } from './suite/claim.js'
 import { counting } from './suite/counts.js'
 import { keying } from './suite/keys.js'
+import { pausing } from './suite/pauses.js'
 import { pruning } from './suite/prune.js'
 import { reading } from './suite/read.js'
 import { settling } from './suite/settle.js'
@@ -22,6 +23,7 @@ export function storeConformance(name: string, createHarness: () => Promise<Harn
     describe('keys of jobs', () => keying(stage))
     describe('claim', () => claiming(stage))
     describe('renew and settle', () => settling(stage))
+    describe('pauses', () => pausing(stage))
     describe('cancel and rerun', () => cancelling(stage))
     describe('tick', () => upkeeping(stage))
     describe('prune, remove, artifacts and scan', () => pruning(stage))

@@ -21,6 +21,7 @@ import { createClaims } from './claim.js'
 import { createGroupCommit, type GroupCommitOptions } from './group-commit.js'
 import { createKeys } from './keys.js'
 import { openDatabase } from './open.js'
+import { createPauses } from './pauses.js'
 import { createPruning } from './prune.js'
 import { createRows, type Rows } from './rows.js'
 import { createScans } from './scan.js'
@@ -39,6 +40,7 @@ export function openSqliteStore(file: string, rules: Rules, options: GroupCommit
   const scans = createScans(db)
   const prune = createPruning(db, rows)
   const keys = createKeys(db, rows)
+  const pauses = createPauses(db)
   const kept = db.prepare<[], { pending: number; stored: number; bytes: number }>(
     `SELECT coalesce(sum(n) FILTER (WHERE status = 'pending'), 0) AS pending, coalesce(sum(n), 0) AS stored,
        (SELECT coalesce(sum(bytes), 0) FROM counts) AS bytes
@@ -125,7 +127,9 @@ export function openSqliteStore(file: string, rules: Rules, options: GroupCommit
     claim: (request) =>
       commits.write((): Claimed => {
         const promoted = upkeep.promote(request.now)
-        return { promoted, ...claims.claim(request) }
+        const { all, types } = pauses.list()
+        const shares = all ? [] : request.shares.filter(({ type }) => !types.includes(type))
+        return { promoted, ...claims.claim({ ...request, shares }) }
       }),
     renew: (reports) => commits.write(() => renew(reports)),
     settle: (endings) => commits.write(() => endings.map(settle)),
@@ -133,6 +137,8 @@ export function openSqliteStore(file: string, rules: Rules, options: GroupCommit
     rerun: (id, now) => commits.write(() => rerun(id, now)),
     remove: (id) => commits.write(() => remove(id)),
     prune: (request) => commits.write(() => prune(request)),
+    pause: (type, paused) => commits.write(() => pauses.set(type, paused)),
+    pauses: async () => pauses.list(),
     tick: ({ node, now }) =>
       commits.write(() => {
         keys.expire(now, UPKEEP_STEP)

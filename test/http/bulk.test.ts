@@ -1,0 +1,96 @@
+// POST /jobs/cancel and /jobs/rerun: many jobs by a filter, bounded, and told how many.
+import { describe, expect, test } from 'vitest'
+import { startService } from '../support/service.js'
+import { until } from '../support/until.js'
+
+const statusesOf = (jobs: { status: string }[]) => jobs.map(({ status }) => status).sort()
+
+describe('POST /jobs/cancel', () => {
+  test('cancels what fits the filter, in whatever status, and nothing else', async () => {
+    const { http, submit, reaches, ends, get } = await startService({ config: { worker: { max_workers: 1 } } })
+    const running = await submit({ type: 'polite', payload: {} })
+    await reaches(running.id, 'processing')
+    const greets = [await submit({ type: 'greet' }), await submit({ type: 'greet', delay: 60 })]
+    const other = await submit({ type: 'polite', delay: 60 })
+    const { body } = await http
+      .post('/jobs/cancel')
+      .send({ filter: { type: 'greet' }, reason: 'a mistake' })
+      .expect(200)
+    expect(body).toEqual({ cancelled: 2, asked_to_stop: 0, more: false })
+    for (const { id } of greets)
+      expect(await get(id)).toMatchObject({ status: 'cancelled', reason_detail: 'a mistake' })
+    expect(await get(other.id)).toMatchObject({ status: 'scheduled' })
+    const all = await http.post('/jobs/cancel').send({ filter: {} }).expect(200)
+    expect(all.body).toEqual({ cancelled: 1, asked_to_stop: 1, more: false })
+    expect(await ends(running.id)).toMatchObject({ status: 'cancelled' })
+  })
+
+  test('by status', async () => {
+    const { http, submit, get } = await startService({ config: { worker: { max_workers: 1 } } })
+    const [now, later] = [await submit({ type: 'polite', payload: {} }), await submit({ type: 'greet', delay: 60 })]
+    const { body } = await http
+      .post('/jobs/cancel')
+      .send({ filter: { status: 'scheduled' } })
+      .expect(200)
+    expect(body).toEqual({ cancelled: 1, asked_to_stop: 0, more: false })
+    expect((await get(later.id)).status).toBe('cancelled')
+    expect((await get(now.id)).status).not.toBe('cancelled')
+  })
+
+  test('takes at most 1,000 a request, and says that there are more', async () => {
+    const { http } = await startService({ config: { worker: { queue_size: 5_000 } } })
+    const jobs = Array.from({ length: 1_050 }, () => http.post('/jobs').send({ type: 'greet', delay: 600 }).expect(202))
+    await Promise.all(jobs)
+    const cancel = async () => (await http.post('/jobs/cancel').send({ filter: {} }).expect(200)).body
+    expect(await cancel()).toEqual({ cancelled: 1_000, asked_to_stop: 0, more: true })
+    expect(await cancel()).toEqual({ cancelled: 50, asked_to_stop: 0, more: false })
+    expect(await cancel()).toEqual({ cancelled: 0, asked_to_stop: 0, more: false })
+  })
+
+  test.each([
+    [undefined, ''],
+    [{}, '/filter'],
+    [{ filter: { status: 'failed' } }, '/filter/status'],
+    [{ filter: { status: [] } }, '/filter/status'],
+    [{ filter: { tag: 'x' } }, '/filter/tag'],
+    [{ filter: {}, limit: 5 }, '/limit'],
+  ])('of %j is a 422', async (body, pointer) => {
+    const { http } = await startService()
+    const answer = await http.post('/jobs/cancel').send(body).expect(422)
+    expect(answer.body).toMatchObject({ code: 'invalid_request', errors: [{ pointer }] })
+  })
+})
+
+describe('POST /jobs/rerun', () => {
+  test('runs final jobs again that fit, and leaves out those without a type', async () => {
+    const { http, submit, ends, get } = await startService({ types: ['throws', 'again'] })
+    const failed = [await submit({ type: 'throws' }), await submit({ type: 'throws' })]
+    const fine = await submit({ type: 'greet' })
+    for (const { id } of [...failed, fine]) await ends(id)
+    const { body } = await http
+      .post('/jobs/rerun')
+      .send({ filter: { status: ['failed', 'cancelled'] } })
+      .expect(200)
+    expect(body).toEqual({ rerun: 2, without_type: 0, more: false })
+    for (const { id } of failed)
+      await until(
+        'it has failed once more',
+        async () => (await http.get(`/jobs/${id}/attempts`)).body.attempts.length === 2,
+      )
+    expect((await http.get(`/jobs/${fine.id}/attempts`)).body.attempts).toHaveLength(1)
+    for (const { id } of failed) await ends(id)
+    const all = await http.post('/jobs/rerun').send({ filter: {} }).expect(200)
+    expect(all.body).toMatchObject({ rerun: 3, more: false })
+    for (const { id } of [...failed, fine]) await until('it is final', async () => (await get(id)).finished_at !== null)
+    expect(statusesOf((await http.get('/jobs')).body.jobs)).toEqual(['completed', 'failed', 'failed'])
+  })
+
+  test.each([
+    [{}, '/filter'],
+    [{ filter: { status: 'pending' } }, '/filter/status'],
+    [{ filter: {}, reason: 'x' }, '/reason'],
+  ])('of %j is a 422', async (body, pointer) => {
+    const { http } = await startService()
+    expect((await http.post('/jobs/rerun').send(body).expect(422)).body).toMatchObject({ errors: [{ pointer }] })
+  })
+})
