@@ -14,8 +14,8 @@ const NORMAL: Change[] = [
 const ANSWER_FIRST: Change[] = [
   [
     'src/tracker.js',
-    'await store.submit([job], ',
-    'void (async (...args) => store.submit(...args).catch(() => {}))([job], ',
+    'await store.submit([job], within)',
+    '(store.submit([job], within).catch(() => {}), [{ job, deduplicated: false }])',
   ],
 ]
 const NO_FENCE: Change[] = [
