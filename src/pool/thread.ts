@@ -1,6 +1,8 @@
 // The thread side: runs one handler at a time and turns whatever it does into an outcome; nothing throws across.
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { resolve } from 'node:path'
+import { readlinkSync } from 'node:fs'
+import { setPriority } from 'node:os'
+import { basename, resolve } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { getHeapStatistics } from 'node:v8'
 import { BroadcastChannel, parentPort, type TransferListItem, threadId, workerData } from 'node:worker_threads'
@@ -20,7 +22,21 @@ import { servedContext } from './served.js'
 const PROGRESS_PAUSE_MS = 250
 const MAX_NOTE_LENGTH = 500
 
+/** Of a thread, as nice(2) counts: enough for requests to be answered at once while handlers spin in every slot. */
+const NICENESS = 5
+
+yieldToRequests()
 export default createThread(workerData, (message, moved) => parentPort?.postMessage(message, moved))
+
+/** On Linux every thread has a priority of its own, by the thread's id; elsewhere it is the whole process's, and stays. */
+function yieldToRequests(): void {
+  if (process.platform !== 'linux') return
+  try {
+    setPriority(Number(basename(readlinkSync('/proc/thread-self'))), NICENESS)
+  } catch {
+    // Without /proc, or where it is forbidden, all threads go on as equals.
+  }
+}
 
 type Post = (message: ThreadMessage, moved?: TransferListItem[]) => void
 

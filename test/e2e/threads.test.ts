@@ -51,6 +51,21 @@ describe('a thread is replaced', () => {
   })
 })
 
+// Skipped where a thread has no priority of its own.
+test.skipIf(process.platform !== 'linux')(
+  'handlers run at a lower priority than the thread that answers requests',
+  async () => {
+    const files = {
+      'types/nice.mjs': `import { readlinkSync } from 'node:fs'
+    import { getPriority } from 'node:os'
+    export default { run: () => [getPriority(Number(readlinkSync('/proc/thread-self').split('/').at(-1))), getPriority(process.pid)] }`,
+    }
+    const { submit, ends } = await startService({ files })
+    const [thread, main] = (await ends((await submit({ type: 'nice' })).id)).result as [number, number]
+    expect(thread - main).toBe(5)
+  },
+)
+
 describe('where threads die while they start', () => {
   /** Loaded into every thread before anything of jobmill. */
   const SABOTAGE = `const { existsSync } = require('node:fs')
