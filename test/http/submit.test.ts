@@ -60,8 +60,8 @@ describe('POST /jobs', () => {
     expect(await response.json()).toMatchObject({ ...EMAIL, status: 'scheduled' })
   })
 
-  test.each(['not json', 'null', '"type"', 'type'])(
-    'says that %s, sent by curl, is neither JSON nor a form',
+  test.each(['not json', 'null', '"type"', 'type', 'not=json', '"type=greet"', 'payload[a]=1', '&=&'])(
+    'says that %s, sent by curl, is neither JSON nor a form with "type"',
     async (text) => {
       const { http } = await startService()
       const { body } = await http
@@ -69,7 +69,10 @@ describe('POST /jobs', () => {
         .set('Content-Type', 'application/x-www-form-urlencoded')
         .send(text)
         .expect(400)
-      expect(body).toMatchObject({ code: 'malformed_request', detail: 'the body is neither JSON nor a form' })
+      expect(body).toMatchObject({
+        code: 'malformed_request',
+        detail: 'the body is neither JSON nor a form with "type"',
+      })
     },
   )
 
