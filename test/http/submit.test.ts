@@ -76,6 +76,13 @@ describe('POST /jobs', () => {
     },
   )
 
+  test('a form without a type is as good as JSON where none is asked for', async () => {
+    const { http, submit, get } = await startService()
+    const { id } = await submit({ type: 'greet', delay: '1h' })
+    await http.post(`/jobs/${id}/cancel`).type('form').send('reason=no longer needed').expect(200)
+    expect(await get(id)).toMatchObject({ status: 'cancelled', reason_detail: 'no longer needed' })
+  })
+
   test('keeps every JSON value of a payload as it was sent', async () => {
     const { submit, ends } = await startService()
     const payload = {
