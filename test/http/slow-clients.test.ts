@@ -154,7 +154,6 @@ describe('odd framing', () => {
     ['an unknown Transfer-Encoding', post('Transfer-Encoding: xchunked', chunked), 'Transfer-Encoding must be chunked'],
     ['two codings', post('Transfer-Encoding: gzip, chunked', chunked), 'Transfer-Encoding must be chunked'],
     ['identity', post('Transfer-Encoding: identity', chunked), 'Transfer-Encoding must be chunked'],
-    ['an empty one', post('Transfer-Encoding: \r\nContent-Length: 16', BODY), 'Transfer-Encoding must be chunked'],
     [
       'a Transfer-Encoding in HTTP/1.0',
       `${get('Host: localhost\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n', '1.0')}${chunked}`,
@@ -175,6 +174,10 @@ describe('odd framing', () => {
     ['two lengths', post('Content-Length: 16\r\nContent-Length: 5', BODY)],
   ])("%s is Node's own 400, and the connection ends", async (_, text) => {
     expect(await refused(text)).toMatch(/\r\n\r\n$/)
+  })
+
+  test('an empty Transfer-Encoding is a 400 too: Node 24 says so itself, Node 20 leaves it to the guard', async () => {
+    await refused(post('Transfer-Encoding: \r\nContent-Length: 16', BODY))
   })
 
   test.each(['chunked', 'Chunked'])('Transfer-Encoding: %s is as it should be: the control', async (coding) => {
