@@ -5,7 +5,7 @@ import type { DrainRate } from '../drain-rate.js'
 import { ServiceError } from '../errors.js'
 import type { EventBus } from '../events.js'
 import { authentication } from './auth.js'
-import { browserGuards } from './guards.js'
+import { browserGuards, framingGuard } from './guards.js'
 import { type HealthRoutes, healthRoutes } from './health.js'
 import { type JobRoutes, jobRoutes } from './jobs.js'
 import { problemWriter } from './problem.js'
@@ -26,6 +26,7 @@ export function createApp(options: AppOptions): Express {
   app.disable('x-powered-by')
   app.disable('etag')
   app.set('query parser', 'simple')
+  app.use(framingGuard())
   app.use(browserGuards(options.host, options.cors_origins))
   // Probes come without a key.
   healthRoutes(app, options)

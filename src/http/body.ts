@@ -9,17 +9,17 @@ import { refuseExtremes } from '../json.js'
 const MAX_DISCARDED = 16 * 1024 * 1024
 
 /**
- * The parsed body; undefined where there is none.
+ * The parsed body; undefined where there is none. A form without the `field` that it must have is none.
  *
  * @throws ServiceError malformed_request, body_too_large, unsupported_media_type
  */
-export async function readBody(req: IncomingMessage, limit: number): Promise<unknown> {
+export async function readBody(req: IncomingMessage, limit: number, field?: string): Promise<unknown> {
   const form = refuseOtherForms(req)
   const bytes = await readBytes(req, limit)
   if (bytes.length === 0) return undefined
   if (!isUtf8(bytes)) throw new ServiceError('malformed_request', 'the body is not valid UTF-8')
   const text = bytes.toString('utf8')
-  const value = form && !/^\s*[{[]/.test(text) ? parseForm(text) : parseJson(text)
+  const value = form && !/^\s*[{[]/.test(text) ? parseForm(text, field) : parseJson(text)
   refuseExtremes(value)
   return value
 }
@@ -72,10 +72,13 @@ function parseJson(text: string): unknown {
 }
 
 /** Everything in a form is text; the envelope's numbers are read as such, the payload stays as it is. */
-function parseForm(text: string): unknown {
-  // curl calls every body a form: one without a single field is something else.
-  if (!text.includes('=')) throw new ServiceError('malformed_request', 'the body is neither JSON nor a form')
+function parseForm(text: string, field: string | undefined): unknown {
   const form: Record<string, unknown> = qs.parse(text, { depth: 10, parameterLimit: 1_000 })
+  // curl calls every body a form: one without a single field is something else.
+  if (!text.includes('=') || (field !== undefined && !Object.hasOwn(form, field))) {
+    const wanted = field === undefined ? '' : ` with "${field}"`
+    throw new ServiceError('malformed_request', `the body is neither JSON nor a form${wanted}`)
+  }
   for (const name of ['priority', 'retry_count', 'timeout', 'delay']) {
     const value = form[name]
     if (typeof value === 'string' && /^\d{1,15}$/.test(value)) form[name] = Number(value)

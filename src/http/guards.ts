@@ -1,4 +1,6 @@
-// Keeps web pages of other sites out, except those that are let in: bodies are read as JSON whatever their type.
+// Keeps out requests whose ends are in doubt, and web pages of other sites, except those that are let in: bodies are read
+// as JSON whatever their type.
+import type { Socket } from 'node:net'
 import type { NextFunction, Request, Response } from 'express'
 import { ServiceError } from '../errors.js'
 
@@ -15,12 +17,40 @@ export function isLoopback(host: string): boolean {
 const SAFE_METHODS = ['GET', 'HEAD', 'OPTIONS']
 
 /**
+ * Node takes the first of two Host headers, and an unknown Transfer-Encoding for none: what stands before jobmill may
+ * read both otherwise (RFC 9112 §3.2, §6.1). The connection ends, as it is not known where its next request begins.
+ */
+export function framingGuard() {
+  const ending = new WeakSet<Socket>()
+  return (req: Request, res: Response, next: NextFunction): void => {
+    // It came in one packet with one that was refused: it goes with the connection, unanswered and without effect.
+    if (ending.has(req.socket)) return
+    const doubt = oddFraming(req)
+    if (doubt !== null) {
+      ending.add(req.socket)
+      res.setHeader('Connection', 'close')
+      throw new ServiceError('malformed_request', doubt)
+    }
+    next()
+  }
+}
+
+function oddFraming({ httpVersion, headers, rawHeaders }: Request): string | null {
+  const { 'transfer-encoding': encoding } = headers
+  const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length
+  if (hosts > 1) return 'there are two Host headers'
+  if (hosts === 0 && httpVersion === '1.1') return 'there is no Host header'
+  if (encoding === undefined) return null
+  if (httpVersion !== '1.1') return `HTTP/${httpVersion} has no Transfer-Encoding`
+  return encoding.toLowerCase() === 'chunked' ? null : 'Transfer-Encoding must be chunked'
+}
+
+/**
  * `bound_to` is `server.host`. On loopback an unknown Host is another site's name that was pointed here (DNS rebinding).
  * Pages of `cors_origins` may do what they have a key for.
  */
 export function browserGuards(bound_to: string, cors_origins: readonly string[]) {
   return (req: Request, res: Response, next: NextFunction): void => {
-    refuseOddFraming(req, res)
     const { host = '', origin, 'sec-fetch-site': site } = req.headers
     if (isLoopback(bound_to) && !isLoopback(host.replace(/:\d+$/, '').toLowerCase())) {
       throw new ServiceError('forbidden_host', 'this server answers to localhost, 127.0.0.1 and [::1]')
@@ -37,21 +67,6 @@ export function browserGuards(bound_to: string, cors_origins: readonly string[])
     if (listed && req.method === 'OPTIONS' && req.headers['access-control-request-method'] !== undefined) preflight(res)
     else next()
   }
-}
-
-/**
- * Node takes the first of two Host headers, and an unknown Transfer-Encoding for none: what stands before jobmill may
- * read both otherwise (RFC 9112 §3.2, §6.1). The connection ends, as it is not known where its next request begins.
- */
-function refuseOddFraming(req: Request, res: Response): void {
-  const { 'transfer-encoding': encoding = 'chunked' } = req.headers
-  const hosts = req.rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length
-  if (hosts <= 1 && encoding.toLowerCase() === 'chunked') return
-  res.setHeader('Connection', 'close')
-  throw new ServiceError(
-    'malformed_request',
-    hosts > 1 ? 'there are two Host headers' : 'Transfer-Encoding must be chunked',
-  )
 }
 
 function isForeign(origin: string | undefined, host: string): boolean {

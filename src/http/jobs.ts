@@ -55,7 +55,7 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
 
   route(app, '/jobs', {
     async post(req, res) {
-      const body = await readBody(req, body_limit)
+      const body = await readBody(req, body_limit, 'type')
       if (draining()) throw new ServiceError('draining', 'no new jobs are taken', { retry_after: RESTART_S })
       const at = now()
       const submission = readSubmission(body, { types, max_payload }, at)

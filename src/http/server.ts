@@ -8,9 +8,9 @@ import { limitConnections } from './connections.js'
 export interface ServerLimits {
   /** From the connection, or from the request before, until the headers of a request are there. */
   header_timeout: number
-  /** Until a whole request is there. */
+  /** Until a whole request is there, its headers too. */
   body_timeout: number
-  /** Between two requests. */
+  /** Between two requests; at least a second. */
   idle_timeout: number
   max_connections: number
 }
@@ -20,6 +20,8 @@ const CLOSE_GRACE_MS = 1_000
 /** Limits hold within a fifth of themselves. */
 const CHECKS = 5
 const SHORTEST_CHECK_MS = 100
+/** Node ends an idle connection so much later than it is told. */
+const NODE_ADDS_MS = 1_000
 /** A client that takes nothing of its answer for so long is gone. */
 const STALLED_MS = 90_000
 
@@ -27,11 +29,14 @@ export function createLimitedServer(limits: ServerLimits, app: RequestListener):
   const { header_timeout, body_timeout, idle_timeout, max_connections } = limits
   const server = createServer(
     {
-      headersTimeout: header_timeout,
-      // Node wants it to be the longer of the two.
-      requestTimeout: Math.max(header_timeout, body_timeout),
-      keepAliveTimeout: idle_timeout,
+      // Node refuses one that is longer than the whole request may take.
+      headersTimeout: Math.min(header_timeout, body_timeout),
+      requestTimeout: body_timeout,
+      // 0 would be for ever.
+      keepAliveTimeout: Math.max(1, idle_timeout - NODE_ADDS_MS),
       connectionsCheckingInterval: Math.max(SHORTEST_CHECK_MS, Math.min(header_timeout, body_timeout) / CHECKS),
+      // The guards say so, as a problem, and end the connection.
+      requireHostHeader: false,
     },
     app,
   )

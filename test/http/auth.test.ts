@@ -59,7 +59,9 @@ describe('once there is a key', () => {
     `Bearer ${KEYS.admin} x`,
   ])('no key is in "%s"', async (authorization) => {
     const { http } = await start()
-    await http.get('/jobs').set('Authorization', authorization).expect(401)
+    const { headers, body } = await http.get('/jobs').set('Authorization', authorization).expect(401)
+    expect(headers['www-authenticate']).toBe('Bearer realm="jobmill"')
+    expect(body.detail).toBe('send Authorization: Bearer with an API key of this server')
     await http.get(`/jobs?access_token=${KEYS.admin}`).expect(401)
   })
 

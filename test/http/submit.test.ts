@@ -60,8 +60,8 @@ describe('POST /jobs', () => {
     expect(await response.json()).toMatchObject({ ...EMAIL, status: 'scheduled' })
   })
 
-  test.each(['not json', 'null', '"type"', 'type'])(
-    'says that %s, sent by curl, is neither JSON nor a form',
+  test.each(['not json', 'null', '"type"', 'type', 'not=json', '"type=greet"', 'payload[a]=1', '&=&'])(
+    'says that %s, sent by curl, is neither JSON nor a form with "type"',
     async (text) => {
       const { http } = await startService()
       const { body } = await http
@@ -69,9 +69,19 @@ describe('POST /jobs', () => {
         .set('Content-Type', 'application/x-www-form-urlencoded')
         .send(text)
         .expect(400)
-      expect(body).toMatchObject({ code: 'malformed_request', detail: 'the body is neither JSON nor a form' })
+      expect(body).toMatchObject({
+        code: 'malformed_request',
+        detail: 'the body is neither JSON nor a form with "type"',
+      })
     },
   )
+
+  test('a form without a type is as good as JSON where none is asked for', async () => {
+    const { http, submit, get } = await startService()
+    const { id } = await submit({ type: 'greet', delay: '1h' })
+    await http.post(`/jobs/${id}/cancel`).type('form').send('reason=no longer needed').expect(200)
+    expect(await get(id)).toMatchObject({ status: 'cancelled', reason_detail: 'no longer needed' })
+  })
 
   test('keeps every JSON value of a payload as it was sent', async () => {
     const { submit, ends } = await startService()
