@@ -27,7 +27,7 @@ export interface JobContext<Config = unknown> {
   resolve(path: string): string
   /** Publishes 0 to 100 percent (rounded, clamped) and a note; at most four a second are stored, the last one always. */
   progress(percent: number, note?: string): Promise<void>
-  /** Writes one line to the service's log, with the job's id; at most 1,000 lines a run. */
+  /** Keeps one line with this run, and writes it to the service's log; at most `limits.log_lines` a run. */
   log(message: string): void
   /**
    * A file that this job makes. It is stored under this run and shown only when the job completes; end the stream
@@ -35,12 +35,33 @@ export interface JobContext<Config = unknown> {
    * `artifact_too_large` beyond `data.artifacts.max_bytes` or the quota `data.max_bytes`.
    */
   artifact(name: string, options?: ArtifactOptions): Writable
+  /**
+   * Keeps a value (any JSON up to `limits.checkpoint`) for the runs after this one: after a retry, a crash, a snooze, and
+   * a rerun of a job that did not complete. Resolves when it is on disk.
+   */
+  checkpoint(value: unknown): Promise<void>
+  /** What an earlier run kept last; null where none did. */
+  readonly lastCheckpoint: unknown
+  /** Ends this run, by throwing: the job runs again after `delay`, and this attempt is not charged. */
+  snooze(delay: Span): never
+  /** The jobs of `depends_on`, in that order, but for those that were deleted since. */
+  readonly dependencies: readonly Dependency[]
   /** jobmill's own jobs, read and deleted by the main thread. */
   readonly jobs: JobAccess
   /** An artifact of a completed job. Rejects where there is none. */
   openArtifact(id: string, name: string): Promise<ArtifactReader>
   /** Submits a job as `POST /jobs` does, except that `worker.queue_size` does not bound it. Resolves when it is on disk. */
   submit(job: JobRequest): Promise<{ id: string; status: JobStatus; deduplicated: boolean }>
+}
+
+/** A job that this one depends on, as it ended. */
+export interface Dependency {
+  id: string
+  type: string
+  status: FinalStatus
+  result: unknown
+  error: { code: string; message: string } | null
+  artifacts: readonly { name: string; bytes: number; content_type: string }[]
 }
 
 export interface ArtifactOptions {
@@ -67,6 +88,11 @@ export interface JobRequest {
   retry_count?: number
   unique_key?: string
   unique_for?: Span
+  start_by?: string
+  concurrency_key?: string
+  depends_on?: string[]
+  on_dependency_failure?: 'fail' | 'run'
+  tags?: Record<string, string>
 }
 
 /** A job as `GET /jobs/:id` answers it. */

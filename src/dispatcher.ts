@@ -14,6 +14,8 @@ export interface DispatcherOptions {
   types: JobTypes
   bus: EventBus
   max_workers: number
+  /** Milliseconds since 1970. */
+  now(): number
   /** Milliseconds after which the store is asked even though nothing was heard. */
   poll: number
 }
@@ -31,6 +33,8 @@ export interface Dispatcher {
   hurry(): void
   /** The jobs that hold a slot now. */
   running(): Job[]
+  /** Why no job is claimed, whatever it is, or null. */
+  holdup(): string | null
 }
 
 /** After a start, suspects (jobs that crashes interrupted more than once) go first, each alone for a while. */
@@ -38,7 +42,7 @@ const WARY_MS = 60_000
 const ALONE_MS = 5_000
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
-  const { tracker, pool, types, bus, poll } = options
+  const { tracker, pool, types, bus, poll, now } = options
   let { max_workers } = options
   let stopping = false
   /** How runs are to end, also those that are claimed or started later. */
@@ -78,14 +82,15 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     const shares = sharesOf(runnable, runningByType(), max_workers, slots.length)
     if (stopping || shares.length === 0 || pool.failure() !== null) return poll
     if (alone !== null && performance.now() < alone.until) return alone.until - performance.now()
-    const { claimed, suspect } = await tracker.claim(shares, slots, performance.now() < wary_until)
+    const { claimed, suspect, next_at } = await tracker.claim(shares, slots, performance.now() < wary_until)
     for (const job of claimed) {
       if (suspect) alone = { job, until: performance.now() + ALONE_MS }
       running.set(job.slot as number, job)
       const settled = see(job).finally(() => unsettled.delete(settled))
       unsettled.add(settled)
     }
-    return claimed.length === slots.length || suspect ? 0 : poll
+    if (claimed.length === slots.length || suspect) return 0
+    return next_at === null ? poll : Math.max(1, Math.min(poll, next_at - now()))
   }
 
   function freeSlots(): number[] {
@@ -147,5 +152,11 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     },
     hurry: () => endRuns('at_once'),
     running: () => [...running.values()],
+    holdup() {
+      if (stopping) return 'the server is shutting down'
+      if (alone !== null && performance.now() < alone.until)
+        return `job ${alone.job.id}, under which the server went down before, runs alone for a moment`
+      return pool.failure()
+    },
   }
 }

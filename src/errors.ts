@@ -11,8 +11,11 @@ export const PROBLEMS = {
   not_found: { status: 404, title: 'There is nothing here' },
   artifact_not_found: { status: 404, title: 'There is no such artifact' },
   job_not_found: { status: 404, title: 'There is no such job' },
+  batch_not_found: { status: 404, title: 'There is no such batch' },
   method_not_allowed: { status: 405, title: 'The method is not allowed here' },
   job_final: { status: 409, title: 'The job is final' },
+  job_running: { status: 409, title: 'The job is running' },
+  job_needed: { status: 409, title: 'Another job waits for this one' },
   job_not_final: { status: 409, title: 'The job is not final' },
   body_too_large: { status: 413, title: 'The body is too large' },
   range_not_satisfiable: { status: 416, title: 'The artifact has no such range' },
@@ -20,6 +23,7 @@ export const PROBLEMS = {
   invalid_job: { status: 422, title: 'The job is not valid' },
   invalid_request: { status: 422, title: 'The body is not valid' },
   idempotency_key_reused: { status: 422, title: 'The Idempotency-Key belongs to another request' },
+  unknown_dependency: { status: 422, title: 'There is no such job to depend on' },
   unknown_type: { status: 422, title: 'There is no such job type' },
   disabled_type: { status: 422, title: 'The job type is disabled' },
   internal_error: { status: 500, title: 'Something went wrong inside jobmill' },
@@ -67,6 +71,8 @@ export type JobErrorCode =
   | 'result_too_large'
   | 'outcome_not_storable'
   | 'payload_invalid'
+  | 'dependency_failed'
+  | 'start_by_passed'
   | 'artifact_failed'
   | 'artifact_too_large'
   | 'type_unavailable'

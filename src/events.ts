@@ -1,11 +1,11 @@
 // What happened, told once where it happens; log lines and statistics are made of it elsewhere.
-import type { Job, Verb } from './job.js'
+import type { EventVerb, Job } from './job.js'
 
 export type LoopState = 'running' | 'waiting' | 'stopped'
 
 export type ServiceEvent =
   /** A job moved. `job` is as it is now. */
-  | { kind: 'job'; verb: Verb; job: Job }
+  | { kind: 'job'; verb: EventVerb; job: Job }
   | { kind: 'cancel_requested'; job: Job }
   | { kind: 'progress'; id: string; run: number; progress: number; note: string | null }
   | { kind: 'job_log'; id: string; run: number; message: string }

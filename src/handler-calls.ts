@@ -5,10 +5,10 @@ import type { ArtifactQuota } from './artifact-quota.js'
 import type { ArtifactFiles } from './artifacts.js'
 import { ServiceError } from './errors.js'
 import { inspect } from './explain.js'
-import { lowestIdAt } from './ids.js'
+import { CLOCK_SLACK_MS, lowestIdAt } from './ids.js'
 import { FINAL_STATUSES, JOB_STATUSES, type Job } from './job.js'
 import type { JobTypes } from './job-types.js'
-import { jobJson } from './job-view.js'
+import { dependencyJson, jobJson } from './job-view.js'
 import { refuseExtremes } from './json.js'
 import type { ScanFilter, Store } from './store/store.js'
 import { readSubmission } from './submission.js'
@@ -22,6 +22,8 @@ export interface HandlerCallsOptions {
   quota: ArtifactQuota
   /** Bytes of a payload as JSON. */
   max_payload: number
+  /** Bytes of a checkpoint as JSON. */
+  max_checkpoint: number
   /** Milliseconds since 1970. */
   now(): number
 }
@@ -29,8 +31,6 @@ export interface HandlerCallsOptions {
 /** Jobs that one call of `jobs.prune` deletes at the most, and bytes that one reads of an artifact. */
 const PRUNE_STEP = 100
 const READ_STEP = 262_144
-/** Ids carry the clock of their making; a clock that was set back since still finds jobs within this. */
-const CLOCK_SLACK_MS = 86_400_000
 
 const time = z
   .number()
@@ -56,6 +56,9 @@ const SCHEMAS = {
   'artifacts.find': z.strictObject({ id: z.string(), name: z.string() }),
   'artifacts.read': z.strictObject({ id: z.string(), name: z.string(), start: z.int().min(0) }),
   'artifacts.reserve': z.strictObject({ bytes: z.int().min(0) }),
+  checkpoint: z.strictObject({ value: z.string() }),
+  'checkpoint.last': z.strictObject({}),
+  dependency: z.strictObject({ index: z.int().min(0) }),
   submit: z.strictObject({ job: z.string() }),
 }
 type Method = keyof typeof SCHEMAS
@@ -64,7 +67,7 @@ type Method = keyof typeof SCHEMAS
 export type HandlerCalls = (job: Job, method: string, args: unknown, signal: AbortSignal) => Promise<unknown>
 
 export function createHandlerCalls(options: HandlerCallsOptions): HandlerCalls {
-  const { store, tracker, types, files, quota, max_payload, now } = options
+  const { store, tracker, types, files, quota, max_payload, max_checkpoint, now } = options
 
   const methods: { [M in Method]: (args: z.output<(typeof SCHEMAS)[M]>, job: Job, signal: AbortSignal) => unknown } = {
     async 'jobs.page'({ filter, cursor }, job) {
@@ -107,6 +110,18 @@ export function createHandlerCalls(options: HandlerCallsOptions): HandlerCalls {
     },
 
     'artifacts.reserve': ({ bytes }, job, signal) => quota.reserve(job.id, bytes, signal),
+
+    async checkpoint({ value }, job) {
+      if (value.length > max_checkpoint) throw new ServiceError('invalid_request', 'the checkpoint is too large')
+      await tracker.checkpoint(job, value)
+    },
+
+    'checkpoint.last': (_, job) => store.lastCheckpoint(job.id),
+
+    async dependency({ index }, { depends_on }) {
+      const job = await store.get(depends_on[index] ?? '')
+      return job === null ? null : dependencyJson(job)
+    },
 
     async submit({ job }) {
       const at = now()

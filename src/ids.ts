@@ -6,6 +6,9 @@ const RANDOM_BYTES = 16
 /** Random bytes are drawn for so many ids at once: one draw for each would cost 10 µs. */
 const POOLED_IDS = 256
 
+/** A clock may be set back by as much between two jobs, and what is looked for by time is still found by id. */
+export const CLOCK_SLACK_MS = 86_400_000
+
 /** The lowest text that no id made at `ms` (milliseconds since 1970) or later is below. */
 export function lowestIdAt(ms: number): string {
   const hex = Math.max(0, Math.floor(ms)).toString(16).padStart(12, '0')

@@ -7,7 +7,9 @@ import type { Config } from './config.js'
 import { ConfigError, checkAt, type Problem } from './config-file.js'
 import type { JobDefinition } from './define-job.js'
 import { type Finding, inspect, unknownKey } from './explain.js'
+import { rate, whole } from './setting-kinds.js'
 import { backoffKeys, jobTimeout, type Retention, retentionKeys, workers } from './settings.js'
+import type { Rate } from './slot-shares.js'
 import { findTypes, loadTypes, type TypeFile } from './type-files.js'
 
 export interface JobType {
@@ -27,6 +29,10 @@ export interface JobType {
   concurrency: number | null
   /** Slots that no other type may take. */
   reserved: number
+  /** Starts in a span of time, over all nodes; null: as many as there are slots for. */
+  rate: Rate | null
+  /** Pending jobs of it that submissions may lead to; null: as many as `worker.queue_size`. */
+  queue_size: number | null
   /** How long its final jobs are kept, where it differs from `retention`. */
   retention: Partial<Retention>
 }
@@ -145,6 +151,8 @@ function configuredType(
     backoff: { ...config.worker.backoff, ...limits.data.backoff, ...settings.data.backoff },
     concurrency: settings.data.concurrency ?? limits.data.concurrency ?? null,
     reserved: settings.data.reserved,
+    rate: settings.data.rate ?? null,
+    queue_size: settings.data.queue_size ?? null,
     retention: settings.data.retention,
   }
 }
@@ -187,6 +195,8 @@ const LIMITS = z.object({
 const SETTINGS = LIMITS.extend({
   enabled: z.boolean().default(true),
   reserved: workers(0).default(0),
+  rate: rate().optional(),
+  queue_size: whole(1, 100_000_000).optional(),
   retention: z.strictObject(retentionKeys()).partial().default({}),
 })
 
@@ -200,6 +210,7 @@ function describe(findings: Finding[]): string {
 
 function disabledType(config: Config, name: string, url: string, disabled: string): JobType {
   const { job_timeout, backoff } = config.worker
-  const limits = { timeout_ms: job_timeout, retry_count: 0, backoff, concurrency: null, reserved: 0, retention: {} }
-  return { name, url, description: '', disabled, payload: null, config: null, ...limits }
+  const limits = { timeout_ms: job_timeout, retry_count: 0, backoff, retention: {} }
+  const bounds = { concurrency: null, reserved: 0, rate: null, queue_size: null }
+  return { name, url, description: '', disabled, payload: null, config: null, ...limits, ...bounds }
 }

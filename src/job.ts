@@ -31,8 +31,10 @@ export interface Job {
   reason_detail: string
   created_at: number
   updated_at: number
-  /** When it becomes due, while scheduled or retrying. */
+  /** When it becomes due, while waiting, scheduled or retrying. */
   run_at: number | null
+  /** Where no run has begun by then, it fails. */
+  start_by: number | null
   /** Of the latest run. */
   started_at: number | null
   finished_at: number | null
@@ -49,6 +51,16 @@ export interface Job {
   interruptions: number
   timeout_ms: number
   cancel_requested_at: number | null
+  /** Jobs of one key run one at a time, whatever their types. */
+  concurrency_key: string | null
+  batch_id: string | null
+  /** Name of the schedule that made it. */
+  schedule: string | null
+  /** Ids of the jobs that it waits for, or waited for. */
+  depends_on: readonly string[]
+  /** What becomes of it when one of them fails or is cancelled. */
+  on_dependency_failure: 'fail' | 'run'
+  tags: Readonly<Record<string, string>>
   node: string | null
   slot: number | null
   result: JsonText | null
@@ -67,15 +79,21 @@ export interface JobWithPayload extends Job {
 /** What moves a job, with what it needs to know. Delays are milliseconds. */
 export type Step =
   | { verb: 'promote' }
+  /** `failed` is a dependency that did not complete, where the job is not to run then. */
+  | { verb: 'unblock'; failed: Pick<Job, 'id' | 'status'> | null }
   | { verb: 'claim'; node: string; slot: number }
   | { verb: 'complete'; result: JsonText | null; artifacts: readonly Artifact[] }
   | { verb: 'retry'; error: ErrorRecord; delay: number }
   | { verb: 'fail'; error: ErrorRecord; interruptions?: number }
+  | { verb: 'snooze'; delay: number }
   | { verb: 'release'; detail: string }
   | { verb: 'rescue' }
+  | { verb: 'expire' }
   | { verb: 'cancel'; detail?: string }
   | { verb: 'rerun' }
 export type Verb = 'submit' | Step['verb']
+/** A change of priority or time (adjust.ts) is told like a transition, and is none. */
+export type EventVerb = Verb | 'adjust'
 
 /** Settings that decide transitions, the same on every node of a service. */
 export interface Rules {
@@ -87,15 +105,18 @@ export interface Rules {
 
 /** From where each verb leads, and to where. docs/lifecycle.md draws this table. */
 export const TRANSITIONS: Readonly<Record<Verb, { from: readonly JobStatus[]; to: readonly JobStatus[] }>> = {
-  submit: { from: [], to: ['pending', 'scheduled'] },
+  submit: { from: [], to: ['pending', 'scheduled', 'waiting'] },
   promote: { from: ['scheduled', 'retrying'], to: ['pending'] },
+  unblock: { from: ['waiting'], to: ['pending', 'scheduled', 'failed'] },
   claim: { from: ['pending'], to: ['processing'] },
   complete: { from: ['processing'], to: ['completed'] },
   retry: { from: ['processing'], to: ['retrying'] },
   fail: { from: ['processing'], to: ['failed'] },
+  snooze: { from: ['processing'], to: ['scheduled'] },
   release: { from: ['processing'], to: ['pending'] },
   rescue: { from: ['processing'], to: ['pending', 'failed'] },
   cancel: { from: ['waiting', 'scheduled', 'pending', 'processing', 'retrying'], to: ['cancelled'] },
+  expire: { from: ['waiting', 'scheduled', 'pending', 'retrying'], to: ['failed'] },
   rerun: { from: ['completed', 'failed', 'cancelled'], to: ['pending'] },
 }
 
@@ -132,6 +153,8 @@ function changes(job: Job, step: Step, now: number, rules: Rules): Partial<Job> 
   switch (step.verb) {
     case 'promote':
       return { status: 'pending', run_at: null, reason: 'due', reason_detail: 'its time has come' }
+    case 'unblock':
+      return step.failed === null ? unblocked(job, now, rules) : failedFor(job, step.failed, now)
     case 'claim':
       return {
         status: 'processing',
@@ -174,6 +197,17 @@ function changes(job: Job, step: Step, now: number, rules: Rules): Partial<Job> 
         reason: step.error.code,
         reason_detail: `failed at attempt ${job.attempt} of ${job.max_attempts}: ${step.error.message}`,
       }
+    case 'snooze': {
+      const run_at = now + wholeDelay(step.delay)
+      return {
+        ...unclaimed(job),
+        status: 'scheduled',
+        run_at,
+        rank: rankOf(run_at, job.priority, rules),
+        reason: 'snoozed',
+        reason_detail: `its handler asked to be run again at ${timestamp(run_at)}`,
+      }
+    }
     case 'release':
       return { ...unclaimed(job), reason: 'released', reason_detail: step.detail }
     case 'rescue':
@@ -189,6 +223,11 @@ function changes(job: Job, step: Step, now: number, rules: Rules): Partial<Job> 
         run_at: null,
         reason_detail: step.detail ?? (job.cancel_requested_at === null ? 'cancelled on request' : job.reason_detail),
       }
+    case 'expire': {
+      const message = `no run had begun by its start_by, ${timestamp(job.start_by ?? now)}`
+      const error = { code: 'start_by_passed', message, attempt: job.attempt } as const
+      return { ...final('failed', now), run_at: null, error, reason: error.code, reason_detail: message }
+    }
     case 'rerun':
       return {
         ...NOT_STARTED,
@@ -200,6 +239,22 @@ function changes(job: Job, step: Step, now: number, rules: Rules): Partial<Job> 
         reason_detail: `run again on request, after it was ${job.status}`,
       }
   }
+}
+
+/** A job that waited ranks from now on: it could not have run before. */
+function unblocked(job: Job, now: number, rules: Rules): Partial<Job> {
+  if (job.run_at !== null && job.run_at > now) {
+    const reason_detail = `all it depends on is final, due at ${timestamp(job.run_at)}`
+    return { status: 'scheduled', rank: rankOf(job.run_at, job.priority, rules), reason: 'unblocked', reason_detail }
+  }
+  const reason_detail = 'all it depends on is final'
+  return { status: 'pending', run_at: null, rank: rankOf(now, job.priority, rules), reason: 'unblocked', reason_detail }
+}
+
+function failedFor(job: Job, { id, status }: Pick<Job, 'id' | 'status'>, now: number): Partial<Job> {
+  const message = `job ${id}, which it depends on, ${status === 'cancelled' ? 'was cancelled' : status}`
+  const error = { code: 'dependency_failed', message, attempt: job.attempt } as const
+  return { ...final('failed', now), run_at: null, error, reason: error.code, reason_detail: message }
 }
 
 function bytesOf({ result, artifacts }: Extract<Step, { verb: 'complete' }>): number {

@@ -17,6 +17,8 @@ export type Outcome =
   | { kind: 'completed'; result: JsonText | null; artifacts: readonly Artifact[] }
   | ({ kind: 'failed' } & Failure)
   | { kind: 'cancelled' }
+  /** The handler asked to be run again, after `delay` milliseconds. */
+  | { kind: 'snoozed'; delay: number }
   | { kind: 'released'; detail: string }
 
 /** What becomes of a job whose run ended so. `random` is a number in [0, 1) for the jitter. */
@@ -26,6 +28,8 @@ export function stepAfter(job: Job, outcome: Outcome, backoff: BackoffPolicy, ra
       return { verb: 'complete', result: outcome.result, artifacts: outcome.artifacts }
     case 'cancelled':
       return { verb: 'cancel' }
+    case 'snoozed':
+      return { verb: 'snooze', delay: outcome.delay }
     case 'released':
       return { verb: 'release', detail: outcome.detail }
     case 'failed': {

@@ -9,6 +9,7 @@ import type { Config } from './config.js'
 import { ConfigError } from './config-file.js'
 import { createDispatcher } from './dispatcher.js'
 import { createDrainRate } from './drain-rate.js'
+import { ServiceError } from './errors.js'
 import { createEventBus, type EventBus } from './events.js'
 import { createFinalWaits } from './final-waits.js'
 import { createHandlerCalls } from './handler-calls.js'
@@ -19,6 +20,7 @@ import { createIds } from './ids.js'
 import { loadJobTypes } from './job-types.js'
 import { type Logger, logEvents } from './log.js'
 import { createPool } from './pool/pool.js'
+import { createRoom } from './room.js'
 import { createStats } from './stats/stats.js'
 import { openSqliteStore } from './store/sqlite/sqlite.js'
 import { createTracker } from './tracker.js'
@@ -27,6 +29,7 @@ import { createDiskSpace } from './upkeep/disk-space.js'
 import { createHeartbeats } from './upkeep/heartbeats.js'
 import { createPruner } from './upkeep/pruner.js'
 import { createTicker } from './upkeep/ticker.js'
+import { createWhy } from './why.js'
 
 export interface Service {
   app: Express
@@ -56,6 +59,9 @@ export interface Surroundings {
   onStoreFailure?: (why: string) => void
 }
 
+/** Seconds after which a client that met a shutdown may find the next process. */
+const RESTART_S = 10
+
 /** What a stop may take beyond both graces, before threads that do not end and outcomes that the store refuses are given up. */
 const PATIENCE_MS = 5_000
 
@@ -64,7 +70,7 @@ export async function createService(config: Config, surroundings: Surroundings):
   const { log, now = Date.now, clock = () => performance.now(), onStoreFailure = () => {} } = surroundings
   refuseOpenDoor(config)
   const { server: http, worker } = config
-  const { payload: max_payload } = config.limits
+  const { payload: max_payload, checkpoint: max_checkpoint } = config.limits
   const { types, warnings } = await loadJobTypes(config)
   for (const line of [...config.warnings, ...warnings]) log.warn(line)
   for (const { name, disabled } of types.values())
@@ -73,7 +79,10 @@ export async function createService(config: Config, surroundings: Surroundings):
   const node = `${hostname()}-${v4().slice(0, 8)}`
   const rules = { priority_aging: worker.priority_aging, poison_after: worker.poison_after }
   const { database, artifacts, ballast, min_free, max_stored, max_bytes } = config.data
-  const bounds = { max_pending: worker.queue_size, max_stored, max_bytes }
+  const max_pending_of = new Map(
+    [...types].flatMap(([name, { queue_size }]) => (queue_size === null ? [] : [[name, queue_size] as const])),
+  )
+  const bounds = { max_pending: worker.queue_size, max_pending_of, max_stored, max_bytes }
   const bus = createEventBus()
   logEvents(bus, log)
   const disk = createDiskSpace({ bus, database: database.file, artifacts: artifacts.dir, ballast, min_free })
@@ -99,7 +108,7 @@ export async function createService(config: Config, surroundings: Surroundings):
   })
   const pool = createPool({
     artifactFolder: files.folder,
-    serve: createHandlerCalls({ store, tracker, types, files, quota, max_payload, now }),
+    serve: createHandlerCalls({ store, tracker, types, files, quota, max_payload, max_checkpoint, now }),
     min_threads: worker.min_workers,
     max_old_generation_mb: worker.resource_limits.max_old_generation_mb,
     recycle: worker.recycle,
@@ -109,13 +118,16 @@ export async function createService(config: Config, surroundings: Surroundings):
     dir: config.dir,
     types: Object.fromEntries([...types].map(([name, { url, config }]) => [name, { url, config }])),
     onProgress: ({ id, run }, { percent, note }) => void tracker.progress({ id, run, progress: percent, note }),
-    onLog: ({ id, run }, message) => bus.publish({ kind: 'job_log', id, run, message }),
+    onLog(run, message) {
+      tracker.log(run, message)
+      bus.publish({ kind: 'job_log', id: run.id, run: run.run, message })
+    },
     onStrayError: (run, { message, stack }) =>
       bus.publish({ kind: 'stray_error', id: run?.id ?? null, run: run?.run ?? null, message, stack }),
     onFailure: (failure) => bus.publish({ kind: 'threads', failure }),
   })
   const { max_workers, poll, queue_size } = worker
-  const dispatcher = createDispatcher({ tracker, pool, types, bus, max_workers, poll })
+  const dispatcher = createDispatcher({ tracker, pool, types, bus, max_workers, poll, now })
   const ticker = createTicker({ tracker, bus, now })
   const pruner = createPruner({ tracker, bus, retention: config.retention, types: types.values(), now })
   const janitor = createArtifactJanitor({ files, store, bus })
@@ -127,7 +139,9 @@ export async function createService(config: Config, surroundings: Surroundings):
   const unready = () => (state === 'ready' ? trouble() : `the server is ${state}`)
   const waits = createFinalWaits(bus)
   const drain = createDrainRate(bus, now)
-  const draining = () => state === 'draining'
+  const refuseWhileDraining = () => {
+    if (state === 'draining') throw new ServiceError('draining', 'no new jobs are taken', { retry_after: RESTART_S })
+  }
   const { host, body_limit, cors_origins } = http
   const app = createApp({
     bus,
@@ -144,13 +158,17 @@ export async function createService(config: Config, surroundings: Surroundings):
     node,
     queue_size,
     body_limit,
-    max_payload,
+    submissionRules: { types, max_payload },
     idempotency_window: config.data.idempotency_window,
     host,
     cors_origins,
     keys: config.auth.keys,
     now,
-    draining,
+    newId,
+    refuseWhileDraining,
+    waitForRoom: createRoom(bus),
+    why: createWhy({ store, dispatcher, types, now }),
+    body_timeout: http.body_timeout,
     unready,
   })
   const server = createLimitedServer(http, app)

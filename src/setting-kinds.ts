@@ -1,5 +1,7 @@
 // The kinds of values that settings have, each with a message that says what is allowed.
 import { z } from 'zod'
+import { parseDuration } from './duration.js'
+import type { Rate } from './slot-shares.js'
 
 /** A mapping of these keys and no others; with nothing after its colon it counts as left out. */
 export function section<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
@@ -18,6 +20,18 @@ export function whole(min: number, max: number) {
 export function number(min: number, max: number) {
   const error = `must be a number from ${min} to ${max}`
   return z.number(error).refine((value) => value >= min && value <= max, error)
+}
+
+/** As "10/1s": so many starts in any such span, which is as long as the store remembers them. */
+export function rate() {
+  const error = 'must be a rate such as "10/1s" or "500/1h": 1 to 10000 jobs in 10ms to 31d'
+  return z.string(error).transform((text, ctx): Rate => {
+    const [, jobs, span] = /^(\d{1,5})\/(\w+)$/.exec(text) ?? []
+    const [limit, per_ms] = [Number(jobs ?? 0), parseDuration(span ?? '') ?? 0]
+    if (limit >= 1 && limit <= 10_000 && per_ms >= 10 && per_ms <= 31 * 86_400_000) return { limit, per_ms }
+    ctx.addIssue({ code: 'custom', message: error })
+    return z.NEVER
+  })
 }
 
 export function origin() {

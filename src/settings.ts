@@ -85,6 +85,7 @@ export const settings = section({
     error: bytes({ min: 256, max: MIB }).prefault('16KiB'),
     log_lines: whole(1, 1_000_000).prefault(1_000),
     log_line: bytes({ min: 64, max: MIB }).prefault('4KiB'),
+    checkpoint: bytes({ min: 1, max: 64 * MIB }).prefault('64KiB'),
   }),
   jobs: orEmpty(z.record(z.string(), orEmpty(z.record(z.string(), z.unknown())))),
   retention: section(retentionWithDefaults()),

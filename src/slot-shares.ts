@@ -6,6 +6,13 @@ export interface TypeLimits {
   concurrency: number | null
   /** Slots that no other type may take. */
   reserved: number
+  rate: Rate | null
+}
+
+/** At most `limit` starts in any span of `per_ms` milliseconds. */
+export interface Rate {
+  limit: number
+  per_ms: number
 }
 
 /** What one type may claim now. */
@@ -15,6 +22,8 @@ export interface Share {
   limit: number
   /** So many are kept for it alone; any further one is taken from those that all types share. */
   reserved: number
+  /** What the store holds it to, over all nodes. Left out: nothing. */
+  rate?: Rate | null
 }
 
 /**
@@ -28,15 +37,15 @@ export function sharesOf(
   free: number,
 ): Share[] {
   let reservable = slots - 1
-  const shares = types.map(({ name, concurrency, reserved }) => {
+  const shares = types.map(({ name, concurrency, reserved, rate }) => {
     const kept = Math.max(0, Math.min(reserved, concurrency ?? slots, reservable))
     reservable -= kept
     const runs = running.get(name) ?? 0
-    return { type: name, room: (concurrency ?? slots) - runs, reserved: Math.max(0, kept - runs) }
+    return { type: name, room: (concurrency ?? slots) - runs, reserved: Math.max(0, kept - runs), rate }
   })
   const common = Math.max(0, free - shares.reduce((sum, { reserved }) => sum + reserved, 0))
   return shares
-    .map(({ type, room, reserved }) => ({ type, limit: Math.min(room, reserved + common, free), reserved }))
+    .map(({ type, room, reserved, rate }) => ({ type, limit: Math.min(room, reserved + common, free), reserved, rate }))
     .filter(({ limit }) => limit > 0)
 }
 

@@ -1,37 +1,74 @@
 // Checks a submission: first the envelope, which is the same for all types, then the payload against its type's schema.
 import { z } from 'zod'
+import type { Adjustment } from './adjust.js'
 import { duration, formatDuration } from './duration.js'
 import { type FieldError, ServiceError } from './errors.js'
 import { type Finding, inspect } from './explain.js'
-import type { JsonText } from './job.js'
+import { type JsonText, timestamp } from './job.js'
 import type { JobType, JobTypes } from './job-types.js'
 import type { JobKey } from './store/store.js'
 import type { SubmittedJob } from './tracker.js'
 
 /** Characters, of a unique_key and of an Idempotency-Key. */
 export const MAX_KEY_LENGTH = 255
+/** What a submission may have beside its payload, as JSON: a hundred ids, twenty tags, two keys. */
+export const MAX_ENVELOPE_BYTES = 65_536
 const LONGEST_UNIQUE_MS = 366 * 86_400_000
 const LAST_TIME = Date.UTC(9999, 11, 31)
+
+const MAX_DEPENDENCIES = 100
+const MAX_TAGS = 20
+
+const KEY_HINT = `must be a text of 1 to ${MAX_KEY_LENGTH} characters`
+const ID_HINT = 'must be the id of a job'
+const TAG_HINT = 'must be a text of up to 255 characters'
+
+function time() {
+  const error = 'must be a time such as "2030-01-31T08:30:00Z"'
+  return z.iso
+    .datetime({ offset: true, error })
+    .transform((text) => Date.parse(text))
+    .refine((ms) => ms >= 0 && ms <= LAST_TIME, 'must lie between 1970 and 9999')
+}
+
+const key = () => z.string(KEY_HINT).min(1, KEY_HINT).max(MAX_KEY_LENGTH, KEY_HINT)
+const priority = () => z.int('must be a whole number from 1 (high) to 5 (low)').min(1).max(5)
+
+const tags = z
+  .record(
+    z.string().regex(/^[\w.-]{1,64}$/, 'must have a name of 1 to 64 letters, digits and ._-'),
+    z.string(TAG_HINT).max(255, TAG_HINT),
+  )
+  .refine((tags) => Object.keys(tags).length <= MAX_TAGS, `must have at most ${MAX_TAGS} entries`)
 
 const envelope = z
   .strictObject({
     type: z.string(),
     payload: z.unknown().default({}),
-    priority: z.int('must be a whole number from 1 (high) to 5 (low)').min(1).max(5).default(3),
+    priority: priority().default(3),
     delay: duration().optional(),
-    run_at: z.iso
-      .datetime({ offset: true, error: 'must be a time such as "2030-01-31T08:30:00Z"' })
-      .transform((text) => Date.parse(text))
-      .refine((ms) => ms >= 0 && ms <= LAST_TIME, 'must lie between 1970 and 9999')
-      .optional(),
+    run_at: time().optional(),
+    start_by: time().optional(),
     timeout: duration({ min: 100 }).optional(),
     retry_count: z.int('must be a whole number from 0 to 100').min(0).max(100).optional(),
-    unique_key: z.string().min(1).max(MAX_KEY_LENGTH).optional(),
+    unique_key: key().optional(),
     unique_for: duration({ max: LONGEST_UNIQUE_MS }).optional(),
+    concurrency_key: key().optional(),
+    depends_on: z
+      .array(z.string(ID_HINT).min(1, ID_HINT).max(64, ID_HINT))
+      .max(MAX_DEPENDENCIES)
+      .refine((ids) => new Set(ids).size === ids.length, 'must not have one twice')
+      .optional(),
+    on_dependency_failure: z.enum(['fail', 'run']).optional(),
+    tags: tags.optional(),
   })
   .refine(({ unique_key, unique_for }) => unique_for === undefined || unique_key !== undefined, {
     path: ['unique_for'],
     error: 'must be left out where there is no unique_key',
+  })
+  .refine(({ depends_on, on_dependency_failure }) => on_dependency_failure === undefined || depends_on !== undefined, {
+    path: ['on_dependency_failure'],
+    error: 'must be left out where there is no depends_on',
   })
   .refine(({ delay, run_at }) => delay === undefined || run_at === undefined, {
     path: ['run_at'],
@@ -53,21 +90,40 @@ export function readSubmission(body: unknown, rules: SubmissionRules, now: numbe
   if (body === undefined) throw new ServiceError('malformed_request', 'the body is empty, send a job as JSON')
   const checked = inspect(envelope, body)
   if (!checked.ok) throw invalid('invalid_job', checked.findings)
-  const { payload, priority, delay, run_at = null, timeout, retry_count, unique_key, unique_for = 0 } = checked.data
+  const { payload, priority, delay, timeout, retry_count, unique_key, unique_for = 0, start_by } = checked.data
   const type = typeOf(checked.data.type, rules.types)
   const text = JSON.stringify(payload)
   checkSize(text, rules.max_payload)
   checkPayload(type, payload)
   checkTimeout(type, timeout)
+  const run_at = delay === undefined ? (checked.data.run_at ?? null) : now + delay
+  checkStartBy(start_by, Math.max(now, run_at ?? now))
+  const { concurrency_key, depends_on, on_dependency_failure, tags } = checked.data
   return {
     type: type.name,
     payload: text,
     priority,
-    run_at: delay === undefined ? run_at : now + delay,
+    run_at,
+    start_by: start_by ?? null,
+    concurrency_key: concurrency_key ?? null,
+    depends_on,
+    on_dependency_failure,
+    tags,
     timeout_ms: timeout ?? type.timeout_ms,
     max_attempts: 1 + (retry_count ?? type.retry_count),
     keys: unique_key === undefined ? [] : [uniqueKey(type.name, unique_key, now + unique_for)],
   }
+}
+
+/**
+ * The job that waits for the end of a batch: a second thing to wait for would be one too many.
+ *
+ * @throws ServiceError as readSubmission does
+ */
+export function readOnComplete(body: unknown, rules: SubmissionRules, now: number): SubmittedJob {
+  const job = readSubmission(body, rules, now)
+  if (job.depends_on === undefined) return job
+  throw invalid('invalid_job', [{ path: ['depends_on'], message: 'must be left out of on_complete' }])
 }
 
 function uniqueKey(owner: string, key: string, expires_at: number): JobKey {
@@ -106,6 +162,29 @@ function checkTimeout(type: JobType, timeout: number | undefined): void {
   if (timeout === undefined || timeout <= type.timeout_ms) return
   const message = `must not be longer than ${formatDuration(type.timeout_ms)}, the timeout of ${type.name}`
   throw invalid('invalid_job', [{ path: ['timeout'], message }])
+}
+
+/** `earliest` is when the job may run at the earliest. */
+function checkStartBy(start_by: number | undefined, earliest: number): void {
+  if (start_by === undefined || start_by > earliest) return
+  const message = `must be later than ${timestamp(earliest)}, when the job may run at the earliest`
+  throw invalid('invalid_job', [{ path: ['start_by'], message }])
+}
+
+const adjustment = z
+  .strictObject({ priority: priority().optional(), run_at: z.union([time(), z.null()]).optional() })
+  .refine(({ priority, run_at }) => priority !== undefined || run_at !== undefined, 'must have priority or run_at')
+
+/**
+ * The body of PATCH /jobs/:id: `run_at: null` is at once.
+ *
+ * @throws ServiceError invalid_request
+ */
+export function readAdjustment(body: unknown): Adjustment {
+  const checked = inspect(adjustment, body)
+  if (!checked.ok) throw invalid('invalid_request', checked.findings)
+  const { priority, run_at } = checked.data
+  return { priority, run_at: run_at === null ? 0 : run_at }
 }
 
 const MAX_ERRORS = 20

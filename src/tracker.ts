@@ -1,24 +1,30 @@
 // The only writer of job state: each verb goes to the store, and each write that took effect becomes one event.
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Adjustment } from './adjust.js'
 import type { BackoffPolicy } from './backoff.js'
 import { type ErrorRecord, ServiceError } from './errors.js'
 import type { EventBus } from './events.js'
-import type { Job, Rules, Verb } from './job.js'
+import { type EventVerb, isFinal, type Job, type JsonText, type Rules, type Verb } from './job.js'
 import { newJob, type Submission } from './new-job.js'
 import { type Outcome, stepAfter } from './outcome.js'
+import type { RunKey } from './pool/protocol.js'
 import type { Share } from './slot-shares.js'
 import type {
   Accepted,
+  Batch,
   Bounds,
   CancelAnswer,
   Claimed,
+  Due,
   Ending,
   JobKey,
+  NewBatch,
   NewJob,
   Pauses,
   ProgressReport,
   Pruned,
   PruneRequest,
+  RunNotes,
   Store,
 } from './store/store.js'
 
@@ -38,8 +44,16 @@ export interface TrackerOptions {
 }
 
 /** What a submission says, with the keys by which it may be met again. */
-export interface SubmittedJob extends Omit<Submission, 'id'> {
+export interface SubmittedJob extends Omit<Submission, 'id' | 'batch_id' | 'waits'> {
   keys: readonly JobKey[]
+}
+
+interface BatchPlan {
+  id: string
+  /** Whether further jobs follow. */
+  open: boolean
+  /** Whether the last job waits for the end of all others. */
+  on_complete: boolean
 }
 
 export interface JobTracker {
@@ -48,7 +62,19 @@ export interface JobTracker {
    * A job that another one submits is not bounded by `max_pending`: its handler holds a slot meanwhile.
    */
   submit(submission: SubmittedJob, at: number, by?: 'client' | 'handler'): Promise<Accepted>
-  claim(shares: readonly Share[], slots: readonly number[], wary: boolean): Promise<Omit<Claimed, 'promoted'>>
+  /** Stores jobs as one batch, all or none; the last of them waits for the others where `on_complete` says so. */
+  submitBatch(submissions: readonly SubmittedJob[], at: number, batch: BatchPlan): Promise<Accepted[]>
+  /** No job comes into the batch any more. */
+  closeBatch(id: string): Promise<void>
+  /** Cancels what is left of a batch, and answers it as it is then. Null: there is no such batch. */
+  cancelBatch(id: string, detail: string): Promise<Batch | null>
+  claim(shares: readonly Share[], slots: readonly number[], wary: boolean): Promise<Omit<Claimed, keyof Due>>
+  /** Stores a line of a run's log; it is on disk a moment later. */
+  log(run: RunKey, message: string): void
+  /** Resolves when the value is on disk. Rejects where the run is over. */
+  checkpoint(run: RunKey, value: JsonText): Promise<void>
+  /** Rejects with `job_running` or `job_final`. Null: there is no such job. */
+  adjust(id: string, change: Adjustment): Promise<Job | null>
   /** Never rejects: progress that could not be stored is superseded by the next. */
   progress(report: Omit<ProgressReport, 'at'>): Promise<void>
   /** Resolves when the outcome is on disk, or was found to be late; an outcome is sent again until then. */
@@ -57,7 +83,7 @@ export interface JobTracker {
   cancel(id: string, detail: string): Promise<CancelAnswer | null>
   /** Rejects with `job_not_final`. Null: there is no such job. */
   rerun(id: string): Promise<Job | null>
-  /** Deletes a final job. Rejects with `job_not_final`. Null: there is no such job. */
+  /** Deletes a final job. Rejects with `job_not_final` or `job_needed`. Null: there is no such job. */
   remove(id: string): Promise<Job | null>
   /** Pauses a type, or all with null, or lifts that pause; answers all pauses. */
   pause(type: string | null, paused: boolean): Promise<Pauses>
@@ -76,8 +102,23 @@ export function createTracker(options: TrackerOptions): JobTracker {
   const { store, bus, node, rules, bounds, refusal, now, newId, random } = options
   const stopped = new AbortController()
 
-  function tell<J extends Job>(verb: Verb, jobs: readonly J[]): void {
+  function tell<J extends Job>(verb: EventVerb, jobs: readonly J[]): void {
     for (const job of jobs) bus.publish({ kind: 'job', verb, job })
+  }
+
+  /** Log lines since the last turn of the event loop, by run: they share a write. */
+  let unwritten = new Map<string, RunNotes>()
+  let writing = false
+
+  async function writeLogs(): Promise<void> {
+    const notes = [...unwritten.values()]
+    unwritten = new Map()
+    writing = false
+    try {
+      await store.append(notes)
+    } catch (error) {
+      bus.publish({ kind: 'store_trouble', doing: 'storing log lines', message: String(error) })
+    }
   }
 
   /** Sends the ending until it is stored. It is told in the turn in which the store answers, so events keep the order of writes. */
@@ -85,9 +126,11 @@ export function createTracker(options: TrackerOptions): JobTracker {
     const { id, run } = ending
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
       try {
-        const [after = null] = await store.settle([ending])
+        const { ended, unblocked } = await store.settle([ending])
+        const [after = null] = ended
         if (after === null) bus.publish({ kind: 'late_outcome', id, run, outcome: outcome.kind })
         else tell(verbOf(after), [after])
+        tell('unblock', unblocked)
         return
       } catch (error) {
         if (!(error instanceof ServiceError) || stopped.signal.aborted) throw error
@@ -97,24 +140,100 @@ export function createTracker(options: TrackerOptions): JobTracker {
     }
   }
 
+  const unbounded = { ...bounds, max_pending: Number.POSITIVE_INFINITY, max_pending_of: new Map() }
+
+  function prepare({ keys, ...fixed }: SubmittedJob, at: number, more: Partial<Submission> = {}): NewJob {
+    const job: NewJob = newJob({ id: newId(), ...fixed, ...more }, at, rules)
+    if (keys.length > 0) job.keys = keys
+    return job
+  }
+
+  /** What a job waited for may have been over when it was stored: it has moved once more. */
+  function tellSubmitted(jobs: readonly NewJob[], accepted: readonly Accepted[]): void {
+    accepted.forEach(({ job, deduplicated }, i) => {
+      if (deduplicated) return
+      tell('submit', jobs.slice(i, i + 1))
+      if (job.status !== jobs[i]?.status) tell('unblock', [job])
+    })
+  }
+
+  /** In the order in which the store moved them. */
+  function tellDue({ expired, unblocked, promoted }: Due): void {
+    tell('expire', expired)
+    tell('promote', promoted)
+    tell('unblock', unblocked)
+  }
+
   return {
     async submit(submission, at, by = 'client') {
       const refused = refusal()
       if (refused !== null) throw refused
-      const { keys, ...fixed } = submission
-      const job: NewJob = newJob({ id: newId(), ...fixed }, at, rules)
-      if (keys.length > 0) job.keys = keys
-      const within = by === 'client' ? bounds : { ...bounds, max_pending: Number.POSITIVE_INFINITY }
-      const [accepted] = (await store.submit([job], within)) as [Accepted]
-      if (!accepted.deduplicated) tell('submit', [job])
+      const job = prepare(submission, at)
+      const accepted = await store.submit([job], by === 'client' ? bounds : unbounded)
+      tellSubmitted([job], accepted)
+      return accepted[0] as Accepted
+    },
+
+    async submitBatch(submissions, at, { id, open, on_complete }) {
+      const refused = refusal()
+      if (refused !== null) throw refused
+      const last = on_complete ? submissions.length - 1 : -1
+      const jobs = submissions.map((job, i) => prepare(job, at, i === last ? { waits: true } : { batch_id: id }))
+      const batch: NewBatch = {
+        id,
+        created_at: at,
+        open_by: open ? node : null,
+        on_complete: on_complete ? (jobs.at(-1)?.id ?? null) : null,
+      }
+      const accepted = await store.submit(jobs, bounds, batch)
+      tellSubmitted(jobs, accepted)
       return accepted
     },
 
+    async closeBatch(id) {
+      tell('unblock', await store.closeBatch(id, now()))
+    },
+
+    async cancelBatch(id, detail) {
+      for (let more = true; more; ) {
+        const answer = await store.cancelBatch(id, detail, now())
+        if (answer === null) return null
+        for (const job of answer.requested) bus.publish({ kind: 'cancel_requested', job })
+        tell('cancel', answer.cancelled)
+        tell('unblock', answer.unblocked)
+        more = answer.more
+      }
+      return store.batch(id)
+    },
+
     async claim(shares, slots, wary) {
-      const { promoted, ...answer } = await store.claim({ node, shares, slots, now: now(), wary })
-      tell('promote', promoted)
+      const { expired, promoted, unblocked, ...answer } = await store.claim({ node, shares, slots, now: now(), wary })
+      tellDue({ expired, promoted, unblocked })
       tell('claim', answer.claimed)
       return answer
+    },
+
+    log({ id, run }, message) {
+      const key = `${id} ${run}`
+      const notes = unwritten.get(key) ?? { id, run, lines: [] }
+      notes.lines.push({ at: now(), message })
+      unwritten.set(key, notes)
+      if (!writing) setImmediate(() => void writeLogs())
+      writing = true
+    },
+
+    async checkpoint({ id, run }, value) {
+      if (!(await store.checkpoint({ id, run }, value))) throw new Error('this run is over')
+    },
+
+    async adjust(id, change) {
+      const answer = await store.adjust(id, change, now())
+      if (answer === null) return null
+      const { job, before, changed } = answer
+      if (!changed && isFinal(before)) throw new ServiceError('job_final', `job ${id} is ${before} already`)
+      if (!changed) throw new ServiceError('job_running', `job ${id} is ${before}`)
+      tell('adjust', [job])
+      return job
     },
 
     async progress({ id, run, progress, note }) {
@@ -143,6 +262,7 @@ export function createTracker(options: TrackerOptions): JobTracker {
       const answer = await store.cancel(id, detail, now())
       if (answer?.answer === 'requested') bus.publish({ kind: 'cancel_requested', job: answer.job })
       if (answer?.answer === 'cancelled') tell('cancel', [answer.job])
+      tell('unblock', answer?.unblocked ?? [])
       return answer
     },
 
@@ -158,6 +278,8 @@ export function createTracker(options: TrackerOptions): JobTracker {
       const answer = await store.remove(id)
       if (answer === null) return null
       const { job, removed } = answer
+      if (!removed && isFinal(job.status))
+        throw new ServiceError('job_needed', `a job that is waiting depends on ${id}; cancel that one first`)
       if (!removed) throw new ServiceError('job_not_final', `job ${id} is ${job.status}; cancel it first`)
       const artifacts = job.artifacts === null ? [] : [{ id, run: job.run }]
       bus.publish({ kind: 'pruned', ids: [id], bytes: job.bytes, artifacts })
@@ -177,8 +299,8 @@ export function createTracker(options: TrackerOptions): JobTracker {
     },
 
     async tick() {
-      const { promoted, rescued, next_due } = await store.tick({ node, now: now() })
-      tell('promote', promoted)
+      const { rescued, next_due, ...due } = await store.tick({ node, now: now() })
+      tellDue(due)
       for (const job of rescued) tell(job.status === 'pending' ? 'rescue' : verbOf(job), [job])
       return { rescued: rescued.length, next_due }
     },
@@ -196,5 +318,6 @@ function verbOf(job: Job): Verb {
   if (job.status === 'completed') return 'complete'
   if (job.status === 'failed') return 'fail'
   if (job.status === 'cancelled') return 'cancel'
+  if (job.status === 'scheduled') return 'snooze'
   return job.status === 'retrying' ? 'retry' : 'release'
 }

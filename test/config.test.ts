@@ -78,7 +78,14 @@ describe('defaults', () => {
       poll: 1_000,
       backoff: { base: 1_000, factor: 2, max: 300_000, jitter: 0.1 },
     },
-    limits: { payload: 1_048_576, result: 1_048_576, error: 16_384, log_lines: 1_000, log_line: 4_096 },
+    limits: {
+      payload: 1_048_576,
+      result: 1_048_576,
+      error: 16_384,
+      log_lines: 1_000,
+      log_line: 4_096,
+      checkpoint: 65_536,
+    },
     jobs: {},
     retention: {
       completed: { max_age: 7 * 86_400_000 },

@@ -19,7 +19,16 @@ const BACKOFF = { base: 1_000, factor: 2, max: 1_000, jitter: 0 }
 function startDispatcher(type: 'polite' | 'hash') {
   const folder = freshFolder(typeFiles([type]))
   const url = pathToFileURL(join(folder, `types/${type}.mjs`)).href
-  const limits = { timeout_ms: 60_000, retry_count: 0, backoff: BACKOFF, concurrency: null, reserved: 0, retention: {} }
+  const limits = {
+    timeout_ms: 60_000,
+    retry_count: 0,
+    backoff: BACKOFF,
+    concurrency: null,
+    reserved: 0,
+    retention: {},
+    rate: null,
+    queue_size: null,
+  }
   const jobType = { name: type, description: '', disabled: null, url, payload: null, config: {}, ...limits }
   const bus = createEventBus()
   const events: ServiceEvent[] = []
@@ -33,7 +42,7 @@ function startDispatcher(type: 'polite' | 'hash') {
     onLog() {},
     onStrayError() {},
     onFailure() {},
-    limits: { payload: 1_000, result: 1_000, error: 1_000, log_lines: 100, log_line: 100 },
+    limits: { payload: 1_000, result: 1_000, error: 1_000, log_lines: 100, log_line: 100, checkpoint: 65_536 },
     recycle: { jobs: 1_000, heap: 1_000_000_000 },
     artifactFolder: () => folder,
     serve: async () => {},
@@ -45,7 +54,7 @@ function startDispatcher(type: 'polite' | 'hash') {
     types: { [type]: { url, config: {} } },
   })
   const types = new Map([[type, jobType]])
-  const dispatcher = createDispatcher({ tracker, pool, types, bus, max_workers: 1, poll: 1_000 })
+  const dispatcher = createDispatcher({ tracker, pool, types, bus, max_workers: 1, poll: 1_000, now: Date.now })
   onTestFinished(async () => {
     await dispatcher.stop(0)
     await pool.stop()
@@ -100,7 +109,7 @@ test('a run that no longer holds its job is stopped when it reports progress, an
   const { id } = await submit({ rounds: 100_000 })
   const { run } = await reaches(id, 'processing')
   const step = { verb: 'fail', error: { code: 'poison', message: 'taken over', attempt: 1 } } as const
-  await store.settle([{ id, run, step, now: Date.now() }])
+  ;(await store.settle([{ id, run, step, now: Date.now() }])).ended
   await until('its outcome comes', () => events.some(({ kind }) => kind === 'late_outcome'))
   expect(events).toContainEqual({ kind: 'stop_wanted', id, run })
   expect(await store.get(id)).toMatchObject({ status: 'failed', error: { code: 'poison' } })

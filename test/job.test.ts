@@ -31,7 +31,25 @@ const release: Step = { verb: 'release', detail: 'shutdown' }
 const rescue: Step = { verb: 'rescue' }
 const cancel: Step = { verb: 'cancel' }
 const rerun: Step = { verb: 'rerun' }
-const STEPS = [promote, claim, complete, retry, fail, release, rescue, cancel, rerun]
+const unblock: Step = { verb: 'unblock', failed: null }
+const unblockFailed: Step = { verb: 'unblock', failed: { id: 'd', status: 'cancelled' } }
+const snooze: Step = { verb: 'snooze', delay: 2_000 }
+const expire: Step = { verb: 'expire' }
+const STEPS = [
+  promote,
+  unblock,
+  unblockFailed,
+  claim,
+  complete,
+  retry,
+  fail,
+  snooze,
+  release,
+  rescue,
+  expire,
+  cancel,
+  rerun,
+]
 
 function submitted(more: Partial<Parameters<typeof newJob>[0]> = {}): Job {
   const defaults = { id: 'j', type: 'a', payload: '{}', priority: 3, run_at: null, max_attempts: 2, timeout_ms: 1_000 }
@@ -49,7 +67,7 @@ function jobAfter(job: Job, ...steps: Step[]): Job {
 
 /** One job of each status. */
 const EXAMPLES: Record<JobStatus, Job> = {
-  waiting: { ...submitted(), status: 'waiting' },
+  waiting: submitted({ depends_on: ['d'] }),
   scheduled: submitted({ run_at: NOW + 5_000 }),
   pending: submitted(),
   processing: jobAfter(submitted(), claim),
@@ -101,12 +119,13 @@ describe('a transition', () => {
   test('every target of the table is reached', () => {
     const reached = (verb: Step['verb'], to: JobStatus) => {
       const dying = { ...EXAMPLES.processing, interruptions: RULES.poison_after - 1 }
-      const step = STEPS.find((step) => step.verb === verb) as Step
-      return [...Object.values(EXAMPLES), dying].some((job) => transition(job, step, NOW, RULES)?.status === to)
+      const steps = STEPS.filter((step) => step.verb === verb)
+      const jobs = [...Object.values(EXAMPLES), dying, submitted({ depends_on: ['d'], run_at: NOW + 1 })]
+      return jobs.some((job) => steps.some((step) => transition(job, step, NOW, RULES)?.status === to))
     }
     for (const { verb } of STEPS)
       for (const to of TRANSITIONS[verb].to) expect([verb, to, reached(verb, to)]).toEqual([verb, to, true])
-    const new_jobs = [submitted().status, submitted({ run_at: NOW + 1 }).status]
+    const new_jobs = [submitted().status, submitted({ run_at: NOW + 1 }).status, EXAMPLES.waiting.status]
     expect(new_jobs.sort()).toEqual([...TRANSITIONS.submit.to].sort())
   })
 

@@ -55,12 +55,15 @@ describe('docs/lifecycle.md', () => {
     const error = { code: 'handler_error', message: 'no luck', attempt: 2 } as const
     const steps: Step[] = [
       { verb: 'promote' },
+      { verb: 'unblock', failed: null },
       { verb: 'claim', node: 'n', slot: 1 },
       { verb: 'complete', result: null, artifacts: [] },
       { verb: 'retry', error, delay: 5_000 },
       { verb: 'fail', error },
+      { verb: 'snooze', delay: 5_000 },
       { verb: 'release', detail: 'shutdown' },
       { verb: 'rescue' },
+      { verb: 'expire' },
       { verb: 'cancel' },
       { verb: 'rerun' },
     ]

@@ -7,6 +7,7 @@ const limits = (name: string, more: Partial<TypeLimits> = {}): TypeLimits => ({
   name,
   concurrency: null,
   reserved: 0,
+  rate: null,
   ...more,
 })
 const none = new Map<string, number>()

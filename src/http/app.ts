@@ -5,13 +5,14 @@ import type { DrainRate } from '../drain-rate.js'
 import { ServiceError } from '../errors.js'
 import type { EventBus } from '../events.js'
 import { authentication } from './auth.js'
+import { type BatchRoutes, batchRoutes } from './batches.js'
 import { browserGuards, framingGuard } from './guards.js'
 import { type HealthRoutes, healthRoutes } from './health.js'
 import { type JobRoutes, jobRoutes } from './jobs.js'
 import { problemWriter } from './problem.js'
 import { type WorkerRoutes, workerRoutes } from './workers.js'
 
-export interface AppOptions extends JobRoutes, WorkerRoutes, HealthRoutes {
+export interface AppOptions extends JobRoutes, BatchRoutes, WorkerRoutes, HealthRoutes {
   bus: EventBus
   drain: DrainRate
   /** `server.host`. */
@@ -31,6 +32,8 @@ export function createApp(options: AppOptions): Express {
   // Probes come without a key.
   healthRoutes(app, options)
   app.use(authentication(options.keys))
+  // Before the jobs: to them "batch" would be an id.
+  batchRoutes(app, options)
   jobRoutes(app, options)
   workerRoutes(app, options)
   app.use((req) => {

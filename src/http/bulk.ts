@@ -50,13 +50,14 @@ export function bulkRoutes(app: Express, { store, tracker, types, body_limit }: 
   /** Does `move` to the jobs that fit, newest first, and answers whether some are left. */
   async function each(filter: JobFilter, move: (job: Job) => Promise<void>): Promise<boolean> {
     let before: string | null = null
-    for (let seen = 0; seen < MOST; seen += PIECE) {
-      const jobs = await store.list(filter, PIECE, before)
+    for (let seen = 0; seen < MOST; ) {
+      const { jobs, next } = await store.list(filter, PIECE, before)
       await Promise.all(jobs.map(move))
-      if (jobs.length < PIECE) return false
-      before = jobs.at(-1)?.id ?? null
+      if (next === null) return false
+      seen += jobs.length
+      before = next
     }
-    return (await store.list(filter, 1, before)).length > 0
+    return (await store.list(filter, 1, before)).jobs.length > 0
   }
 
   route(app, '/jobs/cancel', {

@@ -1,7 +1,9 @@
 // Reads the query string of GET /jobs, with a cursor that belongs to its query.
+import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { ServiceError } from '../errors.js'
 import { inspect } from '../explain.js'
+import { CLOCK_SLACK_MS, lowestIdAt } from '../ids.js'
 import { JOB_STATUSES, type JobStatus } from '../job.js'
 import type { JobFilter } from '../store/store.js'
 
@@ -22,6 +24,15 @@ const query = z.strictObject({
     .transform((text) => text.split(',').filter(isStatus))
     .optional(),
   type: z.string().min(1).max(64).optional(),
+  tag: z
+    .string()
+    .regex(/^[\w.-]{1,64}:.{0,255}$/su, 'must be a tag such as "customer:17"')
+    .optional(),
+  batch: z.string().min(1).max(64).optional(),
+  created_after: z.iso
+    .datetime({ offset: true, error: 'must be a time such as "2030-01-31T08:30:00Z"' })
+    .transform((text) => Date.parse(text))
+    .optional(),
   limit: z
     .string()
     .regex(/^\d{1,9}$/, `must be a whole number from 1 to ${MAX_LIMIT}`)
@@ -42,8 +53,9 @@ export function readJobQuery(parameters: unknown): JobQuery {
     const [first] = checked.findings
     throw new ServiceError('invalid_query', `${first?.path.join('.')}: ${first?.message}`)
   }
-  const { status, type, limit, cursor } = checked.data
-  const filter = { status, type }
+  const { limit, cursor, ...asked } = checked.data
+  const { created_after: since } = asked
+  const filter = { ...asked, from_id: since === undefined ? undefined : lowestIdAt(since - CLOCK_SLACK_MS) }
   return { filter, limit, before: cursor === undefined ? null : readCursor(cursor, filter) }
 }
 
@@ -56,7 +68,7 @@ function readCursor(cursor: string, filter: JobFilter): string {
   const parsed = cursorSchema.safeParse(decode(cursor))
   if (!parsed.success) throw new ServiceError('invalid_query', 'cursor: is not one that GET /jobs gave')
   const [id, of] = parsed.data
-  if (of !== signature(filter)) throw new ServiceError('invalid_query', 'cursor: belongs to another status or type')
+  if (of !== signature(filter)) throw new ServiceError('invalid_query', 'cursor: belongs to another query')
   return id
 }
 
@@ -70,6 +82,7 @@ function decode(cursor: string): unknown {
   }
 }
 
-function signature({ status, type }: JobFilter): string {
-  return `${status?.toSorted().join() ?? ''}/${type ?? ''}`
+function signature({ status, type, tag, batch, created_after }: JobFilter): string {
+  const text = JSON.stringify([status?.toSorted(), type, tag, batch, created_after])
+  return createHash('sha256').update(text).digest('base64url').slice(0, 12)
 }

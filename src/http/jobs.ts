@@ -4,11 +4,12 @@ import { z } from 'zod'
 import { ServiceError } from '../errors.js'
 import { inspect } from '../explain.js'
 import type { FinalWaits } from '../final-waits.js'
-import { isFinal, type JobWithPayload } from '../job.js'
+import { isFinal, type Job, type JobWithPayload } from '../job.js'
 import type { JobTypes } from '../job-types.js'
-import { attemptView, deduplicatedJson, jobJson, jobSummary } from '../job-view.js'
-import { invalid, readSubmission, typeOf } from '../submission.js'
+import { attemptView, deduplicatedJson, jobJson, jobSummary, logView } from '../job-view.js'
+import { invalid, readAdjustment, readSubmission, type SubmissionRules, typeOf } from '../submission.js'
 import type { JobTracker } from '../tracker.js'
+import type { Why } from '../why.js'
 import { type ArtifactRoutes, artifactRoutes } from './artifacts.js'
 import { ownerOf } from './auth.js'
 import { readBody } from './body.js'
@@ -16,6 +17,7 @@ import { bulkRoutes } from './bulk.js'
 import { etagOf, isKnown } from './conditions.js'
 import { idempotencyKeys } from './idempotency.js'
 import { cursorAfter, readJobQuery } from './job-query.js'
+import { logCursor, readLogQuery } from './log-query.js'
 import { route, sendJson, sendJsonText } from './reply.js'
 import { preferredWait, readWait, whenGone } from './waits.js'
 
@@ -23,22 +25,32 @@ export interface JobRoutes extends ArtifactRoutes {
   tracker: JobTracker
   waits: FinalWaits
   types: JobTypes
+  submissionRules: SubmissionRules
   body_limit: number
-  /** Bytes of a payload as JSON. */
-  max_payload: number
   /** Milliseconds for which an Idempotency-Key is kept. */
   idempotency_window: number
   now(): number
-  draining(): boolean
+  /** @throws ServiceError draining */
+  refuseWhileDraining(): void
+  /** What a job waits for, in words and fields. */
+  why(job: Job): Promise<Why>
 }
-
-/** Seconds after which a client that met a shutdown may find the next process. */
-const RESTART_S = 10
 
 const cancelBody = z.strictObject({ reason: z.string().min(1).max(500).optional() }).default({})
 
 export function jobRoutes(app: Express, options: JobRoutes): void {
-  const { store, tracker, waits, types, body_limit, max_payload, idempotency_window, now, draining } = options
+  const {
+    store,
+    tracker,
+    waits,
+    types,
+    submissionRules,
+    body_limit,
+    idempotency_window,
+    now,
+    refuseWhileDraining,
+    why,
+  } = options
   artifactRoutes(app, options)
   bulkRoutes(app, options)
 
@@ -56,9 +68,9 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
   route(app, '/jobs', {
     async post(req, res) {
       const body = await readBody(req, body_limit, 'type')
-      if (draining()) throw new ServiceError('draining', 'no new jobs are taken', { retry_after: RESTART_S })
+      refuseWhileDraining()
       const at = now()
-      const submission = readSubmission(body, { types, max_payload }, at)
+      const submission = readSubmission(body, submissionRules, at)
       const keys = [...submission.keys, ...idempotencyKeys(req, body, ownerOf(res), at + idempotency_window)]
       const { job: accepted, deduplicated } = await tracker.submit({ ...submission, keys }, at)
       const wait = preferredWait(req)
@@ -71,9 +83,8 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
 
     async get(req, res) {
       const { filter, limit, before } = readJobQuery(req.query)
-      const page = await store.list(filter, limit + 1, before)
-      const jobs = page.slice(0, limit)
-      const next_cursor = page.length > limit ? cursorAfter(jobs.at(-1)?.id as string, filter) : null
+      const { jobs, next } = await store.list(filter, limit, before)
+      const next_cursor = next === null ? null : cursorAfter(next, filter)
       if (next_cursor !== null) res.setHeader('Link', `<${nextUrl(req, next_cursor)}>; rel="next"`)
       sendJson(res, 200, { jobs: jobs.map(jobSummary), next_cursor })
     },
@@ -92,6 +103,11 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
       res.end()
     },
 
+    async patch(req, res) {
+      const change = readAdjustment(await readBody(req, body_limit))
+      sendJson(res, 200, jobSummary(found(await tracker.adjust(idOf(req), change), req)))
+    },
+
     async delete(req, res) {
       found(await tracker.remove(idOf(req)), req)
       res.statusCode = 204
@@ -103,6 +119,22 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
     async get(req, res) {
       found(await store.get(idOf(req)), req)
       sendJson(res, 200, { attempts: (await store.attempts(idOf(req))).map(attemptView) })
+    },
+  })
+
+  route(app, '/jobs/:id/logs', {
+    async get(req, res) {
+      found(await store.get(idOf(req)), req)
+      const { after, limit } = readLogQuery(req.query)
+      const lines = await store.logs(idOf(req), after, limit + 1)
+      const next_cursor = lines.length > limit ? logCursor(lines[limit - 1]) : null
+      sendJson(res, 200, { logs: lines.slice(0, limit).map(logView), next_cursor })
+    },
+  })
+
+  route(app, '/jobs/:id/why', {
+    async get(req, res) {
+      sendJson(res, 200, await why(found(await store.get(idOf(req)), req)))
     },
   })
 

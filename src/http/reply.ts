@@ -6,7 +6,7 @@ import type { JsonText } from '../job.js'
 import { requireScope } from './auth.js'
 
 export type Handler = (req: Request, res: Response) => Promise<void> | void
-type Method = 'get' | 'post' | 'put' | 'delete'
+type Method = 'get' | 'post' | 'put' | 'patch' | 'delete'
 
 /**
  * Registers `path` with its methods; any other is a 405 that names them (RFC 9110 §15.5.6). Reading takes a key with

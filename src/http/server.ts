@@ -2,13 +2,14 @@
 import { once } from 'node:events'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { Socket } from 'node:net'
+import { limitBodyTime } from './body-time.js'
 import { limitConnections } from './connections.js'
 
 /** Milliseconds. Node's own limits would let a slow client hold a connection for five minutes. */
 export interface ServerLimits {
   /** From the connection, or from the request before, until the headers of a request are there. */
   header_timeout: number
-  /** Until a whole request is there, its headers too. */
+  /** From there until the whole request is there; streams of jobs may be silent for so long. */
   body_timeout: number
   /** Between two requests; at least a second. */
   idle_timeout: number
@@ -31,7 +32,8 @@ export function createLimitedServer(limits: ServerLimits, app: RequestListener):
     {
       // Node refuses one that is longer than the whole request may take.
       headersTimeout: Math.min(header_timeout, body_timeout),
-      requestTimeout: body_timeout,
+      // Of bodies, see below.
+      requestTimeout: 0,
       // 0 would be for ever.
       keepAliveTimeout: Math.max(1, idle_timeout - NODE_ADDS_MS),
       connectionsCheckingInterval: Math.max(SHORTEST_CHECK_MS, Math.min(header_timeout, body_timeout) / CHECKS),
@@ -42,6 +44,7 @@ export function createLimitedServer(limits: ServerLimits, app: RequestListener):
   )
   server.setTimeout(Math.max(STALLED_MS, idle_timeout, body_timeout), (socket: Socket) => socket.destroy())
   limitConnections(server, max_connections)
+  limitBodyTime(server, body_timeout)
   return server
 }
 

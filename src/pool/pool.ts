@@ -177,7 +177,7 @@ export function createPool(options: PoolOptions): Pool {
       run,
       job,
       timeout,
-      task: { id, run, type, attempt, payload, folder },
+      task: { id, run, type, attempt, payload, folder, resumed: run > 1, dependencies: job.depends_on.length },
       kill: new AbortController(),
       begun: false,
       thread: null,
@@ -238,7 +238,7 @@ function decide(run: Run, outcome: Outcome): Outcome {
     const message = `ran longer than its timeout of ${formatDuration(run.timeout)}`
     return { kind: 'failed', code: 'timeout', message, retryable: true }
   }
-  if (run.asked === 'shutdown' && outcome.kind !== 'completed') {
+  if (run.asked === 'shutdown' && outcome.kind !== 'completed' && outcome.kind !== 'snoozed') {
     return { kind: 'released', detail: 'its node was shut down' }
   }
   return run.uncaught === null ? outcome : { kind: 'failed', ...run.uncaught }

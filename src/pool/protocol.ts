@@ -25,6 +25,7 @@ export interface Limits {
   /** Of one run. */
   log_lines: number
   log_line: number
+  checkpoint: number
 }
 
 /** To a thread: one run of one job. */
@@ -32,6 +33,10 @@ export interface Task extends RunKey {
   type: string
   attempt: number
   payload: JsonText
+  /** Whether an earlier run may have left a checkpoint. */
+  resumed: boolean
+  /** How many jobs it depends on. */
+  dependencies: number
   /** Where the artifacts of this run are written; made with the first of them. */
   folder: string
 }
@@ -107,6 +112,7 @@ function isReport(value: unknown): value is Report {
   const { kind, code, message, result, artifacts } = fieldsOf(outcome)
   if (progress !== null && !isProgress(fieldsOf(progress))) return false
   if (kind === 'completed') return isJson(result) && Array.isArray(artifacts) && artifacts.every(isArtifact)
+  if (kind === 'snoozed') return typeof fieldsOf(outcome).delay === 'number'
   return kind === 'failed' && typeof code === 'string' && typeof message === 'string'
 }
 

@@ -8,7 +8,8 @@ import { getHeapStatistics } from 'node:v8'
 import { BroadcastChannel, parentPort, type TransferListItem, threadId, workerData } from 'node:worker_threads'
 import type { z } from 'zod'
 import { cut } from '../cut.js'
-import type { JobContext, JobDefinition } from '../define-job.js'
+import type { JobContext, JobDefinition, Span } from '../define-job.js'
+import { parseDuration } from '../duration.js'
 import type { Artifact, JsonText } from '../job.js'
 import type { Failure, Outcome } from '../outcome.js'
 import { createRunArtifacts, type RunArtifacts } from './artifacts.js'
@@ -16,7 +17,7 @@ import { createCalls } from './calls.js'
 import { failureOf, payloadFailure } from './failure.js'
 import { isLongerThan } from './json-size.js'
 import type { Limits, Progress, Report, RunKey, StopRequest, Task, ThreadData, ThreadMessage } from './protocol.js'
-import { servedContext } from './served.js'
+import { type Inputs, inputsOf, servedContext } from './served.js'
 
 /** At most four progress messages a second. */
 const PROGRESS_PAUSE_MS = 250
@@ -88,7 +89,8 @@ function createThread({ channel, dir, types, recycle, limits }: ThreadData, post
     const calls = createCalls(controller.signal, (port) => post({ kind: 'calls', id, run, port }, [port]))
     const artifacts = createRunArtifacts(task.folder, (bytes) => calls.call('artifacts.reserve', { bytes }))
     const progress = createProgress((report) => post({ kind: 'progress', id, run, ...report }))
-    const ctx: JobContext = {
+    const snooze = createSnooze()
+    const contextWith = (inputs: Inputs): JobContext => ({
       id,
       attempt,
       run,
@@ -98,9 +100,14 @@ function createThread({ channel, dir, types, recycle, limits }: ThreadData, post
       progress: progress.report,
       log: createLog(limits, (message) => post({ kind: 'log', id, run, message })),
       artifact: artifacts.open,
-      ...servedContext(calls, limits.payload),
-    }
-    const outcome = await guilty.run({ id, run }, () => handle(load(type), task, ctx, artifacts, limits))
+      snooze: snooze.snooze,
+      ...servedContext(calls, limits),
+      ...inputs,
+    })
+    const context = async () => contextWith(await inputsOf(task, calls))
+    const outcome = await guilty.run({ id, run }, () =>
+      handle(load(type), task, context, artifacts, snooze.delayOf, limits),
+    )
     calls.end()
     current = null
     const report: Report = { outcome, progress: progress.end() }
@@ -113,8 +120,9 @@ function createThread({ channel, dir, types, recycle, limits }: ThreadData, post
 async function handle(
   loading: Promise<JobDefinition>,
   task: Task,
-  ctx: JobContext,
+  context: () => Promise<JobContext>,
   artifacts: RunArtifacts,
+  delayOf: (error: unknown) => number | null,
   limits: Limits,
 ): Promise<Outcome> {
   let definition: JobDefinition
@@ -124,13 +132,31 @@ async function handle(
     return { kind: 'failed', ...failureOf(error, limits.error), code: 'type_unavailable' }
   }
   try {
+    const ctx = await context()
     const payload = parsePayload(definition, JSON.parse(task.payload), ctx.config)
     if (!payload.success) return { kind: 'failed', ...payloadFailure(payload.error) }
     const result = await definition.run(payload.data, ctx)
     return completed(result, await artifacts.finish(), limits)
   } catch (error) {
     await artifacts.abandon()
+    const delay = delayOf(error)
+    if (delay !== null) return { kind: 'snoozed', delay }
     return { kind: 'failed', ...failureOf(error, limits.error) }
+  }
+}
+
+/** What `ctx.snooze` throws ends the handler; it is known by identity, as others may throw what cannot even be looked at. */
+function createSnooze() {
+  let thrown: { error: Error; delay: number } | null = null
+  return {
+    snooze(span: Span): never {
+      const delay = parseDuration(span)
+      if (delay === null) throw new RangeError(`snooze: "${span}" is not a span of time`)
+      thrown = { error: new Error('this job is to be run again later'), delay }
+      throw thrown.error
+    },
+    /** Milliseconds, where that is what was thrown. */
+    delayOf: (error: unknown): number | null => (thrown !== null && error === thrown.error ? thrown.delay : null),
   }
 }
 

@@ -1,6 +1,6 @@
 // What this node did lately and does now, kept from the events of its jobs; nothing of it is stored.
 import type { EventBus } from '../events.js'
-import { dueAt, isFinal, type Job, type Rules, type Verb } from '../job.js'
+import { dueAt, type EventVerb, isFinal, type Job, type Rules } from '../job.js'
 import { type Durations, summarise } from './histogram.js'
 import { createLoad, type Throughput, type Windows } from './load.js'
 import { createSlidingDurations } from './sliding.js'
@@ -84,7 +84,7 @@ export function createStats(options: StatsOptions): () => Stats {
     else if (event.kind === 'late_outcome') leave(keyOf(event))
   })
 
-  function moved(verb: Verb, job: Job): void {
+  function moved(verb: EventVerb, job: Job): void {
     if (isFinal(job.status)) load.ended(job.status)
     if (verb === 'claim') claimed(job)
     else if (verb !== 'rescue') ended(job)

@@ -1,6 +1,7 @@
 // What the core asks of a database: narrow, guarded, batched writes. test/store/conformance.ts holds every driver to it.
+import type { Adjustment } from '../adjust.js'
 import type { ErrorRecord } from '../errors.js'
-import type { FinalStatus, Job, JobStatus, JobWithPayload, Step } from '../job.js'
+import type { FinalStatus, Job, JobStatus, JobWithPayload, JsonText, Step } from '../job.js'
 import type { Share } from '../slot-shares.js'
 
 /**
@@ -13,23 +14,37 @@ import type { Share } from '../slot-shares.js'
 export interface Store {
   /**
    * Stores new jobs, all or none; one with a key that another job has is answered with that one instead. Rejects with
-   * `queue_full` or, for `max_bytes`, `storage_full` where there is no room for the others, and with
-   * `idempotency_key_reused`. Answers come in the order of the jobs.
+   * `queue_full` or, for `max_bytes`, `storage_full` where there is no room for the others, with
+   * `idempotency_key_reused` and with `unknown_dependency`. Answers come in the order of the jobs. With `batch` that one
+   * is made, or goes on where it is open; its jobs name it themselves.
    */
-  submit(jobs: readonly NewJob[], bounds: Bounds): Promise<Accepted[]>
-  /** Promotes what is due, then claims the best-ranked pending jobs that `shares` allow, one for each of `slots` at most. */
+  submit(jobs: readonly NewJob[], bounds: Bounds, batch?: NewBatch): Promise<Accepted[]>
+  /** No job comes into the batch any more. Answers the job that waited for its end where that is now. */
+  closeBatch(id: string, now: number): Promise<Job[]>
+  /** Promotes and expires what is due, then claims the best-ranked pending jobs that `shares` allow, one for each of `slots` at most. */
   claim(request: ClaimRequest): Promise<Claimed>
   /** Stores progress of running jobs, and tells which of them are not to go on. */
   renew(reports: readonly ProgressReport[]): Promise<Renewal>
   /** Ends runs. Answers in order: the job after the step, or null where the run is over already and nothing changed. */
-  settle(endings: readonly Ending[]): Promise<(Job | null)[]>
+  settle(endings: readonly Ending[]): Promise<Settled>
+  /** Adds log lines to runs, also to those that are over; those of the latest 10 runs of a job are kept. */
+  append(notes: readonly RunNotes[]): Promise<void>
+  /** Keeps a value for the runs after this one, until the job is completed. False: this run is over. */
+  checkpoint(run: { id: string; run: number }, value: JsonText): Promise<boolean>
   /** Cancels a job that does not run; stores the request where it does; leaves a final one as it is. Null: no such job. */
   cancel(id: string, detail: string, now: number): Promise<CancelAnswer | null>
+  /** Does so with jobs of a batch, a bounded piece of them at a time. Null: no such batch. */
+  cancelBatch(id: string, detail: string, now: number): Promise<BatchCancel | null>
+  /** Changes when a job runs that is not running, nor final; `changed` tells whether. Null: no such job. */
+  adjust(id: string, change: Adjustment, now: number): Promise<{ job: Job; before: JobStatus; changed: boolean } | null>
   /** Makes a final job pending again. `changed` is false where it is not final. Null: no such job. */
   rerun(id: string, now: number): Promise<{ job: Job; changed: boolean } | null>
-  /** Deletes a final job with its attempts. `removed` is false where it is not final. Null: no such job. */
+  /** Deletes a final job with its attempts. `removed` is false where it is not final, or needed. Null: no such job. */
   remove(id: string): Promise<{ job: Job; removed: boolean } | null>
-  /** Deletes final jobs that are too many or too old, a bounded piece of them, those that ended first going first. */
+  /**
+   * Deletes final jobs that are too many or too old, a bounded piece of them, those that ended first going first; none
+   * that a waiting job depends on.
+   */
   prune(request: PruneRequest): Promise<Pruned>
   /** Pauses a type, or all with null, or lifts that pause: jobs of a paused type are not claimed. Answers all pauses. */
   pause(type: string | null, paused: boolean): Promise<Pauses>
@@ -38,14 +53,21 @@ export interface Store {
   tick(request: { node: string; now: number }): Promise<Tick>
 
   get(id: string): Promise<JobWithPayload | null>
-  /** Newest first, those before `before` (a job id) where it is given. */
-  list(filter: JobFilter, limit: number, before: string | null): Promise<Job[]>
+  /** Newest first, those before `before` (a job id) where it is given. Looks at a bounded piece of them. */
+  list(filter: JobFilter, limit: number, before: string | null): Promise<JobPage>
   /** Jobs with ids above `after`, in the order of their ids: looks at a bounded piece of them, so it may find none. */
   scan(filter: ScanFilter, after: string): Promise<{ jobs: JobWithPayload[]; next: string | null }>
   /** Counts what `scan` would find, a larger piece at a time. */
   tally(filter: ScanFilter, after: string): Promise<{ jobs: number; bytes: number; next: string | null }>
   /** The runs of a job, oldest first; the latest 100 are kept. */
   attempts(id: string): Promise<Attempt[]>
+  /** Log lines of a job, oldest first, those after `after`. */
+  logs(id: string, after: { run: number; line: number }, limit: number): Promise<LogLine[]>
+  /** What the last run left that left anything; null where there is none, and once the job was completed. */
+  lastCheckpoint(id: string): Promise<JsonText | null>
+  batch(id: string): Promise<Batch | null>
+  /** What stands before a job that has not begun. `shares` are the types whose jobs compete with it. */
+  standing(job: Job, shares: readonly Share[], now: number): Promise<Standing>
   /** Costs the same however many jobs there are. */
   counts(): Promise<Counts>
   /** Why the store cannot be trusted with writes, or null while it can. */
@@ -77,9 +99,39 @@ export interface Accepted {
   deduplicated: boolean
 }
 
+export interface NewBatch {
+  id: string
+  created_at: number
+  /** The node that will add further jobs; null: these are all. */
+  open_by: string | null
+  /** Which of the jobs waits for the end of all others. */
+  on_complete: string | null
+}
+
+export interface Batch {
+  id: string
+  created_at: number
+  /** Whether further jobs may come. */
+  open: boolean
+  on_complete: string | null
+  /** All that there ever were, by status. */
+  jobs: Record<JobStatus, number>
+}
+
+export interface BatchCancel {
+  cancelled: Job[]
+  /** Those that run, and will be stopped. */
+  requested: Job[]
+  unblocked: Job[]
+  /** Whether there are others that were not reached yet. */
+  more: boolean
+}
+
 export interface Bounds {
   /** Jobs that may be pending, this submission included, where it adds to them. */
   max_pending: number
+  /** The same for single types. */
+  max_pending_of?: ReadonlyMap<string, number>
   /** Jobs that may be not final, this submission included. */
   max_stored: number
   /** What payloads, results and artifacts of all jobs may take, this submission included. */
@@ -98,11 +150,20 @@ export interface ClaimRequest {
 /** A job that a crash brought back, after so many interruptions, may be what brings the process down. */
 export const SUSPECT_AFTER = 2
 
-export interface Claimed {
+/** What moved because its time had come, and what moved with it. */
+export interface Due {
+  expired: Job[]
   promoted: Job[]
+  /** They waited for jobs that are final now. */
+  unblocked: Job[]
+}
+
+export interface Claimed extends Due {
   claimed: JobWithPayload[]
   /** Whether the claimed job is a suspect, which should run alone for a while. */
   suspect: boolean
+  /** When a type whose rate is used up may start a job again, or null. */
+  next_at: number | null
 }
 
 /** The pause of all types and those of single ones are lifted each by itself. */
@@ -133,14 +194,47 @@ export interface Ending {
   now: number
 }
 
+interface Settled {
+  /** In the order of the endings: the job after the step, or null where its run was over. */
+  ended: (Job | null)[]
+  unblocked: Job[]
+}
+
+export interface RunNotes {
+  id: string
+  run: number
+  lines: { at: number; message: string }[]
+}
+
+export interface LogLine {
+  run: number
+  /** From 1, in each run. */
+  line: number
+  at: number
+  message: string
+}
+
+export interface Standing {
+  /** Jobs that go before it, counted up to 1,000. */
+  ahead: number
+  /** Who has the job's concurrency key, where it is another. */
+  key_holder: Pick<Job, 'id' | 'status'> | null
+  /** The first of the jobs that it waits for. */
+  open_dependencies: string[]
+  /** The batch that it waits for the end of. */
+  batch: Batch | null
+  /** When the rate of its type lets the next job start; null: now. */
+  rate_next_at: number | null
+}
+
 export interface CancelAnswer {
   job: Job
+  unblocked: Job[]
   /** `requested`: it runs, and will be stopped. `final`: it had ended before. */
   answer: 'cancelled' | 'requested' | 'final'
 }
 
-export interface Tick {
-  promoted: Job[]
+export interface Tick extends Due {
   rescued: Job[]
   /** When the next upkeep is due (`now` or before where a piece is left to do), or null. */
   next_due: number | null
@@ -180,6 +274,19 @@ export interface ScanFilter {
 export interface JobFilter {
   status?: readonly JobStatus[] | undefined
   type?: string | undefined
+  /** "key:value". */
+  tag?: string | undefined
+  batch?: string | undefined
+  /** Milliseconds since 1970. */
+  created_after?: number | undefined
+  /** Only ids from here on: with `created_after` it bounds how far back is looked. */
+  from_id?: string | undefined
+}
+
+export interface JobPage {
+  jobs: Job[]
+  /** Where the next page starts; null: there is none. It may be there although this page is not full. */
+  next: string | null
 }
 
 export interface Attempt {
@@ -190,7 +297,7 @@ export interface Attempt {
   started_at: number
   finished_at: number | null
   /** The verb that ended the run; null while it goes on. */
-  outcome: 'complete' | 'retry' | 'fail' | 'cancel' | 'release' | 'rescue' | null
+  outcome: 'complete' | 'retry' | 'fail' | 'cancel' | 'snooze' | 'release' | 'rescue' | null
   /** Why it ended: one word, and a sentence. */
   reason: string | null
   reason_detail: string | null

@@ -57,7 +57,7 @@ describe('group commit', () => {
     for (const part of ['', '-wal']) copyFileSync(file + part, copy + part)
     const other = openSqliteStore(copy, RULES)
     onTestFinished(other.close)
-    expect(ids(await other.list({}, 100, null))).toEqual(ids(jobs).reverse())
+    expect(ids((await other.list({}, 100, null)).jobs)).toEqual(ids(jobs).reverse())
   })
 
   test('goes through a connection with synchronous=FULL, at each open and after each write', async () => {
@@ -80,7 +80,7 @@ describe('group commit', () => {
       [...others.slice(0, 10), ...bad, ...others.slice(10)].map((job) => store.submit([job as never], NO_BOUNDS)),
     )
     expect(answers.map(({ status }) => status === 'rejected')).toEqual(answers.map((_, i) => i >= 10 && i < 14))
-    expect(ids(await store.list({}, 100, null))).toEqual(ids([first as never, ...others]).reverse())
+    expect(ids((await store.list({}, 100, null)).jobs)).toEqual(ids([first as never, ...others]).reverse())
     expect(commitsOf(file) - before).toBe(1)
     await expectCountsToFit(store)
   })
@@ -112,17 +112,17 @@ describe('a full disk', () => {
     for (const answer of answers) expect(answer).toMatchObject({ reason: { code: 'storage_full' } })
     await expect(store.settle([outcome])).rejects.toMatchObject({ code: 'storage_full' })
     expect(store.failure()).toBeNull()
-    expect(ids(await store.list({}, 100, null))).toEqual(ids([running, ...accepted]).reverse())
+    expect(ids((await store.list({}, 100, null)).jobs)).toEqual(ids([running, ...accepted]).reverse())
     expect(await store.get(running.id)).toMatchObject({ status: 'processing' })
     await expectCountsToFit(store)
 
     db.pragma(`max_page_count = ${roomy}`)
-    expect(await store.settle([outcome])).toMatchObject([{ status: 'completed' }])
+    expect((await store.settle([outcome])).ended).toMatchObject([{ status: 'completed' }])
     for (const job of refused) await store.submit([job], NO_BOUNDS)
     await store.close()
     const again = openSqliteStore(file, RULES)
     onTestFinished(again.close)
-    expect(ids(await again.list({}, 100, null))).toEqual(ids([running, ...accepted, ...refused]).reverse())
+    expect(ids((await again.list({}, 100, null)).jobs)).toEqual(ids([running, ...accepted, ...refused]).reverse())
     await expectCountsToFit(again)
   })
 
@@ -135,7 +135,7 @@ describe('a full disk', () => {
       [known, ...Array.from({ length: 5 }, big), aJob()].map((job) => store.submit([job], NO_BOUNDS)),
     )
     for (const answer of answers) expect(answer).toMatchObject({ reason: { code: 'storage_full' } })
-    expect(ids(await store.list({}, 100, null))).toEqual([known.id])
+    expect(ids((await store.list({}, 100, null)).jobs)).toEqual([known.id])
     await expectCountsToFit(store)
   })
 
@@ -171,7 +171,7 @@ describe('a commit that fails for another reason', () => {
       expect(report.readable).toBe(accepted.length)
       const store = openSqliteStore(file, RULES)
       onTestFinished(store.close)
-      expect(ids(await store.list({}, 1_000, null))).toEqual(expect.arrayContaining(accepted))
+      expect(ids((await store.list({}, 1_000, null)).jobs)).toEqual(expect.arrayContaining(accepted))
     },
   )
 })

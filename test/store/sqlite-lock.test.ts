@@ -35,11 +35,11 @@ describe('a lock of another program', () => {
       const writes = jobs.map((job) => store.submit([job], NO_BOUNDS).then(() => (answered += 1)))
       await until('the lock was held for a while', () => performance.now() - begun > 1_200)
       expect(answered).toBe(0)
-      expect(await store.list({}, 10, null)).toEqual([])
+      expect((await store.list({}, 10, null)).jobs).toEqual([])
       await other.kill()
       await Promise.all(writes)
     })
-    expect(ids(await store.list({}, 10, null))).toEqual(ids(jobs).reverse())
+    expect(ids((await store.list({}, 10, null)).jobs)).toEqual(ids(jobs).reverse())
     expect(longest).toBeLessThan(250)
   })
 
@@ -62,10 +62,10 @@ describe('a lock of another program', () => {
     await expect(store.cancel(kept.id, 'not wanted', T0)).rejects.toMatchObject({ code: 'store_busy' })
     await expect(store.cancel(kept.id, 'not wanted', T0)).rejects.toThrow('another program held the database for 0.3 s')
     expect(store.failure()).toBeNull()
-    expect(await store.list({}, 10, null)).toMatchObject([{ id: kept.id, status: 'pending' }])
+    expect((await store.list({}, 10, null)).jobs).toMatchObject([{ id: kept.id, status: 'pending' }])
     await other.kill()
     expect(await store.cancel(kept.id, 'not wanted', T0)).toMatchObject({ answer: 'cancelled' })
-    expect(ids(await store.list({}, 10, null))).toEqual([kept.id])
+    expect(ids((await store.list({}, 10, null)).jobs)).toEqual([kept.id])
   })
 
   test('has the whole patience, whatever was waited for or refused before', async () => {
@@ -89,7 +89,7 @@ describe('a lock of another program', () => {
       await expect(submit()).rejects.toMatchObject({ code: 'store_busy' })
       await submit()
     })
-    expect(await store.list({}, 10, null)).toHaveLength(4)
+    expect((await store.list({}, 10, null)).jobs).toHaveLength(4)
   })
 
   test('does not keep a close from being done: what waits is answered first', async () => {

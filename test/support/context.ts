@@ -23,6 +23,12 @@ export function handlerContext<Config>(
       mkdirSync(join(folder, 'artifacts'), { recursive: true })
       return createWriteStream(join(folder, 'artifacts', name))
     },
+    checkpoint: async () => {},
+    lastCheckpoint: null,
+    snooze(delay) {
+      throw new Error(`snoozed for ${delay}`)
+    },
+    dependencies: [],
     jobs: { page: away, count: away, prune: away },
     openArtifact: away,
     submit: away,

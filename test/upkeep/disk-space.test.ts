@@ -216,5 +216,5 @@ test('a database that is full on a disk that is not takes submissions again as s
   }
   db.pragma(`max_page_count = ${roomy}`)
   await submit()
-  expect(await store.list({}, 10, null)).toHaveLength(2)
+  expect((await store.list({}, 10, null)).jobs).toHaveLength(2)
 })

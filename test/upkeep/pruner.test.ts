@@ -45,7 +45,7 @@ async function pruned(
   return {
     /** How many jobs are left by status, of one type or of all, once that many are. */
     async leaves(count: number, type?: string): Promise<void> {
-      const left = async () => (await store.list({ type }, 10_000, null)).length
+      const left = async () => (await store.list({ type }, 10_000, null)).jobs.length
       await until(`${count} jobs are left`, async () => (await left()) === count)
     },
     steps: () => steps_taken,

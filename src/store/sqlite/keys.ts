@@ -40,9 +40,10 @@ export function createKeys(db: Database.Database, rows: Rows) {
   }
 
   return {
-    /** The job that has a key of this one, a refusal, or null where all its keys are free. */
-    holder({ keys = [], created_at }: NewJob): JobWithPayload | ServiceError | null {
+    /** The job that has a key of this one, a refusal, or null where all its keys are free; `kind` asks for those alone. */
+    holder({ keys = [], created_at }: NewJob, kind?: JobKey['kind']): JobWithPayload | ServiceError | null {
       for (const key of keys) {
+        if (kind !== undefined && key.kind !== kind) continue
         const found = holderOf(key, created_at)
         if (found !== null) return found
       }

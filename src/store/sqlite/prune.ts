@@ -30,6 +30,7 @@ export function createPruning(db: Database.Database, rows: Rows) {
   const oldest = db.prepare<[string, FinalStatus, number], Candidate>(
     `SELECT id, finished_at, bytes, run, artifacts IS NOT NULL AS has_artifacts
      FROM jobs WHERE type = ? AND status = ? AND finished_at IS NOT NULL
+       AND NOT EXISTS (SELECT 1 FROM dependencies WHERE on_id = jobs.id)
      ORDER BY finished_at, id LIMIT ?`,
   )
 

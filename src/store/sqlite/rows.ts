@@ -1,5 +1,6 @@
 // Jobs as rows: one guarded UPDATE for every transition, and the attempts that go with it.
 import type Database from 'better-sqlite3'
+import { type Adjustment, withAdjustment } from '../../adjust.js'
 import type { ErrorRecord } from '../../errors.js'
 import { type Job, type JobWithPayload, type Rules, type Step, transition, withCancelRequest } from '../../job.js'
 import type { Attempt, ProgressReport } from '../store.js'
@@ -13,6 +14,7 @@ const MUTABLE = [
   'reason_detail',
   'updated_at',
   'run_at',
+  'priority',
   'started_at',
   'finished_at',
   'rank',
@@ -31,15 +33,22 @@ const FIXED = [
   'id',
   'type',
   'created_at',
-  'priority',
+  'start_by',
   'max_attempts',
   'timeout_ms',
   'payload_bytes',
+  'concurrency_key',
+  'batch_id',
+  'schedule',
+  'on_dependency_failure',
+  'tags',
+  'depends_on',
 ] as const satisfies (keyof Job)[]
 export const COLUMNS = [...FIXED, ...MUTABLE]
 
-/** Rows of `attempts` kept for a job that runs again and again. */
+/** Rows of `attempts` kept for a job that runs again and again, and runs whose log lines are. */
 const MAX_ATTEMPTS_KEPT = 100
+const MAX_LOGS_KEPT = 10
 
 export type Rows = ReturnType<typeof createRows>
 
@@ -62,6 +71,7 @@ export function createRows(db: Database.Database, rules: Rules) {
     'UPDATE attempts SET finished_at = ?, outcome = ?, reason = ?, reason_detail = ?, error = ? WHERE id = ? AND run = ?',
   )
   const remove = db.prepare('DELETE FROM jobs WHERE id = ?')
+  const forgetLogs = db.prepare('DELETE FROM logs WHERE id = ? AND run <= ?')
   const forgetAttempts = db.prepare('DELETE FROM attempts WHERE id = ? AND run <= ?')
   const selectAttempts = db.prepare<[string], Row<Attempt>>(
     `SELECT run, attempt, node, slot, started_at, finished_at, outcome, reason, reason_detail, error
@@ -91,6 +101,7 @@ export function createRows(db: Database.Database, rules: Rules) {
       save(before, after)
       if (after.status === 'processing') {
         beginAttempt.run(after.id, after.run, after.attempt, after.node, after.slot, now)
+        if (after.run > MAX_LOGS_KEPT) forgetLogs.run(after.id, after.run - MAX_LOGS_KEPT)
         if (after.run > MAX_ATTEMPTS_KEPT) forgetAttempts.run(after.id, after.run - MAX_ATTEMPTS_KEPT)
       } else if (before.status === 'processing') {
         const outcome = ended(after, step)
@@ -99,6 +110,11 @@ export function createRows(db: Database.Database, rules: Rules) {
         endAttempt.run(now, outcome, after.reason, after.reason_detail, error, after.id, after.run)
       }
       return after
+    },
+
+    adjust(job: Job, change: Adjustment, now: number): Job | null {
+      const after = withAdjustment(job, change, now, rules)
+      return after === null ? null : save(job, after)
     },
 
     requestCancel: (job: Job, detail: string, now: number): Job => save(job, withCancelRequest(job, detail, now)),
@@ -123,20 +139,29 @@ function ended(after: Job, asked: Step): Step['verb'] {
 
 function stored(job: Job, name: (typeof COLUMNS)[number]): string | number | null {
   const value = job[name]
-  return value !== null && typeof value === 'object' ? JSON.stringify(value) : value
+  if (value === null || typeof value !== 'object') return value
+  return isEmpty(value) ? null : JSON.stringify(value)
 }
 
-/** The columns are named and typed as the fields are, except for error and artifacts, which are stored as JSON. */
-export type Row<T extends { error: ErrorRecord | null }> = {
-  [K in keyof T]: K extends 'error' | 'artifacts' ? string | null : T[K]
+function isEmpty(value: object): boolean {
+  for (const _ in value) return false
+  return true
 }
+
+/** Stored as JSON; NULL where there is none. */
+type AsJson = 'error' | 'artifacts' | 'tags' | 'depends_on'
+
+/** The columns are named and typed as the fields are, but for those that are JSON. */
+export type Row<T extends { error: ErrorRecord | null }> = { [K in keyof T]: K extends AsJson ? string | null : T[K] }
 
 export function parseJob<J extends Job>(row: Row<J>): J {
-  const { error, artifacts } = row
+  const { error, artifacts, tags, depends_on } = row
   return {
     ...(row as J),
     error: error === null ? null : JSON.parse(error),
     artifacts: artifacts === null ? null : JSON.parse(artifacts),
+    tags: tags === null ? {} : JSON.parse(tags),
+    depends_on: depends_on === null ? [] : JSON.parse(depends_on),
   }
 }
 

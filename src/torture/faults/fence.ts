@@ -35,7 +35,9 @@ export const lateWrites: Fault = {
           // Released and retried jobs run again: the late write then meets another run.
           const next = await claim(store, job.type)
           const before = JSON.stringify(await store.get(job.id))
-          const [answer] = await store.settle([{ id: job.id, run: job.run, step: again, now: T0 + 1 }])
+          const {
+            ended: [answer],
+          } = await store.settle([{ id: job.id, run: job.run, step: again, now: T0 + 1 }])
           const unchanged = JSON.stringify(await store.get(job.id)) === before
           check(answer === null && unchanged, `a late ${late} after ${first} changed the job`)
           count('late writes')

@@ -58,7 +58,7 @@ async function fillDisk(): Promise<void> {
   const accepted = [...filled.accepted, ...again.accepted, last.id]
   await store.close()
   store = openSqliteStore(file, RULES)
-  const stored = (await store.list({}, 100_000, null)).length
+  const stored = (await store.list({}, 100_000, null)).jobs.length
   tell({ ...filled, accepted: accepted.length, read_when_full, present: await present(store, accepted), stored })
   tell({ first: filled.accepted.length, failure: store.failure() })
   await store.close()

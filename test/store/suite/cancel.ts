@@ -50,7 +50,7 @@ export function cancelling(stage: () => Promise<Stage>): void {
       const the = await stage()
       const job = await the.end(await the.running(), step)
       const answer = await the.store.cancel((job as { id: string }).id, 'too late', T0 + 20)
-      expect(answer).toEqual({ job, answer: 'final' })
+      expect(answer).toEqual({ job, answer: 'final', unblocked: [] })
       await expectStored(the.store, job)
     })
   }

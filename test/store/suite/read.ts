@@ -10,7 +10,7 @@ export function reading(stage: () => Promise<Stage>): void {
   test('what is not there is answered with null, or with nothing', async () => {
     const { store } = await stage()
     expect(await store.get(NOBODY)).toBeNull()
-    expect(await store.list({}, 10, null)).toEqual([])
+    expect((await store.list({}, 10, null)).jobs).toEqual([])
     expect(await store.attempts(NOBODY)).toEqual([])
     expect(await store.counts()).toEqual({})
   })
@@ -18,9 +18,9 @@ export function reading(stage: () => Promise<Stage>): void {
   test('a list shows jobs newest first, without their payloads', async () => {
     const the = await stage()
     const jobs = [await the.add(), await the.add({ type: 'b' }), await the.add({ run_at: T0 + 1_000 })]
-    const listed = await the.store.list({}, 10, null)
+    const listed = (await the.store.list({}, 10, null)).jobs
     expect(listed).toEqual(jobs.toReversed().map(withoutPayload))
-    expect(ids(await the.store.list({}, 2, null))).toEqual(ids(jobs.toReversed().slice(0, 2)))
+    expect(ids((await the.store.list({}, 2, null)).jobs)).toEqual(ids(jobs.toReversed().slice(0, 2)))
   })
 
   test('filters by statuses, by type and by both show what fits, newest first', async () => {
@@ -32,7 +32,7 @@ export function reading(stage: () => Promise<Stage>): void {
       for (const type of [undefined, 'a', 'b', 'nothing']) {
         const fits = (job: Job) => (status?.includes(job.status) ?? true) && (type === undefined || job.type === type)
         const expected = ids(jobs.filter(fits)).toReversed()
-        expect(ids(await the.store.list({ status, type }, 100, null)), `${status} of ${type}`).toEqual(expected)
+        expect(ids((await the.store.list({ status, type }, 100, null)).jobs), `${status} of ${type}`).toEqual(expected)
         expect(await pagesOf(the.store, { status, type }, 2), `pages: ${status} of ${type}`).toEqual(expected)
       }
     }
@@ -42,8 +42,8 @@ export function reading(stage: () => Promise<Stage>): void {
     const the = await stage()
     const [one, between, two] = [aJob(), aJob(), aJob()]
     await the.store.submit([one, two], NO_BOUNDS)
-    expect(ids(await the.store.list({}, 10, between.id))).toEqual([one.id])
-    expect(ids(await the.store.list({ type: 'a' }, 10, between.id))).toEqual([one.id])
+    expect(ids((await the.store.list({}, 10, between.id)).jobs)).toEqual([one.id])
+    expect(ids((await the.store.list({ type: 'a' }, 10, between.id)).jobs)).toEqual([one.id])
   })
 
   test('pages show no job twice and miss none that was there all along, while others come and change', async () => {
@@ -53,12 +53,12 @@ export function reading(stage: () => Promise<Stage>): void {
     for (const filter of [{}, { type: 'a' }, { status: ['pending', 'cancelled'] }] as JobFilter[]) {
       const seen: string[] = []
       for (let before: string | null = null; ; ) {
-        const page = await the.store.list(filter, 4, before)
+        const page = (await the.store.list(filter, 4, before)).jobs
         if (page.length === 0) break
         seen.push(...ids(page))
         before = seen.at(-1) as string
         await the.add({ type: 'a' })
-        const first_left = (await the.store.list({ status: ['pending'] }, 100, null)).at(0)
+        const first_left = (await the.store.list({ status: ['pending'] }, 100, null)).jobs.at(0)
         if (first_left !== undefined) await the.store.cancel(first_left.id, 'not wanted', T0 + 1)
       }
       expect(new Set(seen).size).toBe(seen.length)
@@ -168,7 +168,7 @@ async function manyStatuses(the: Stage): Promise<Job[]> {
 async function pagesOf(store: Store, filter: JobFilter, size: number): Promise<string[]> {
   const seen: string[] = []
   for (let before: string | null = null; ; before = seen.at(-1) as string) {
-    const page = await store.list(filter, size, before)
+    const page = (await store.list(filter, size, before)).jobs
     expect(page.length).toBeLessThanOrEqual(size)
     seen.push(...ids(page))
     if (page.length < size) return seen

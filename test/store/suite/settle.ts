@@ -50,7 +50,7 @@ export function settling(stage: () => Promise<Stage>): void {
     await the.end(ended, complete)
     await the.end(released, { verb: 'release', detail: 'shutdown' })
     await the.claim([2], { types: ['r'] })
-    const before = await the.store.list({}, 10, null)
+    const before = (await the.store.list({}, 10, null)).jobs
     const report = (id: string, run: number) => ({ id, run, progress: 77, note: 'late', at: T0 + 99 })
     const none = '00000000-0000-7000-8000-000000000000'
     const reports = [report(ended.id, 1), report(released.id, 1), report(running.id, 2), report(none, 1)]
@@ -58,7 +58,7 @@ export function settling(stage: () => Promise<Stage>): void {
       lost: [ended.id, released.id, running.id, none],
       cancel_requested: [],
     })
-    expect(await the.store.list({}, 10, null)).toEqual(before)
+    expect((await the.store.list({}, 10, null)).jobs).toEqual(before)
   })
 
   test('a lost one does not keep the progress of others out', async () => {
@@ -110,7 +110,7 @@ export function settling(stage: () => Promise<Stage>): void {
       { id: '00000000-0000-7000-8000-000000000000', run: 1, step: complete, now: T0 + 1 },
       { id: pending.id, run: 0, step: complete, now: T0 + 1 },
     ]
-    expect(await the.store.settle(endings)).toEqual([null, null, null])
+    expect((await the.store.settle(endings)).ended).toEqual([null, null, null])
     expect(await the.store.get(running.id)).toEqual(running)
     expect(await the.store.get(pending.id)).toEqual(pending)
   })
@@ -119,13 +119,15 @@ export function settling(stage: () => Promise<Stage>): void {
     const the = await stage()
     const [a, b, c] = [await the.running(), await the.running(), await the.running()]
     const at = { run: 1, now: T0 + 10 }
-    const answers = await the.store.settle([
-      { ...at, id: c.id, step: complete },
-      { ...at, id: a.id, run: 7, step: complete },
-      { ...at, id: b.id, step: { verb: 'fail', error: anError() } },
-      { ...at, id: c.id, step: { verb: 'fail', error: anError() } },
-      { ...at, id: a.id, step: { verb: 'release', detail: 'shutdown' } },
-    ])
+    const answers = (
+      await the.store.settle([
+        { ...at, id: c.id, step: complete },
+        { ...at, id: a.id, run: 7, step: complete },
+        { ...at, id: b.id, step: { verb: 'fail', error: anError() } },
+        { ...at, id: c.id, step: { verb: 'fail', error: anError() } },
+        { ...at, id: a.id, step: { verb: 'release', detail: 'shutdown' } },
+      ])
+    ).ended
     expect(answers.map((job) => job && [job.id, job.status])).toEqual([
       [c.id, 'completed'],
       null,
@@ -133,7 +135,7 @@ export function settling(stage: () => Promise<Stage>): void {
       null,
       [a.id, 'pending'],
     ])
-    expect(await the.store.settle([])).toEqual([])
+    expect((await the.store.settle([])).ended).toEqual([])
   })
 
   test('of parallel outcomes of one run the first is taken', async () => {
@@ -141,7 +143,7 @@ export function settling(stage: () => Promise<Stage>): void {
     const { id } = await the.running()
     const settle = (result: string) =>
       the.store.settle([{ id, run: 1, step: { verb: 'complete', result, artifacts: [] }, now: T0 + 10 }])
-    const answers = (await Promise.all(['1', '2', '3', '4'].map(settle))).flat()
+    const answers = (await Promise.all(['1', '2', '3', '4'].map(settle))).flatMap(({ ended }) => ended)
     const taken = answers.filter((job) => job !== null)
     expect(taken).toHaveLength(1)
     expect(await the.store.get(id)).toMatchObject({ result: taken[0]?.result })

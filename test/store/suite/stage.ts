@@ -82,7 +82,7 @@ export async function createStage(createHarness: () => Promise<Harness>) {
       return job as JobWithPayload
     },
     async end({ id, run }: Job, step: Step, now = T0 + 10): Promise<Job | null> {
-      const [job] = await store.settle([{ id, run, step, now }])
+      const [job] = (await store.settle([{ id, run, step, now }])).ended
       return job as Job | null
     },
   }
@@ -121,7 +121,7 @@ export async function expectStored(store: Store, job: Job | null | undefined): P
 /** `counts().now` beside a recount of all jobs; `ever` is at least what is there. */
 export async function expectCountsToFit(store: Store): Promise<void> {
   const counted: Record<string, Record<string, number>> = {}
-  for (const { type, status } of await store.list({}, 1_000_000, null)) {
+  for (const { type, status } of (await store.list({}, 1_000_000, null)).jobs) {
     counted[type] ??= {}
     counted[type][status] = (counted[type][status] ?? 0) + 1
   }

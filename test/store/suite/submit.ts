@@ -24,7 +24,7 @@ export function submitting(stage: () => Promise<Stage>): void {
     await store.submit([known], NO_BOUNDS)
     const others = [aJob(), aJob()]
     await expect(store.submit([others[0], { ...known, payload: '2' }, others[1]] as never, NO_BOUNDS)).rejects.toThrow()
-    expect(await store.list({}, 10, null)).toHaveLength(1)
+    expect((await store.list({}, 10, null)).jobs).toHaveLength(1)
     expect(await store.get(known.id)).toEqual(known)
   })
 
@@ -49,7 +49,7 @@ export function submitting(stage: () => Promise<Stage>): void {
     ])
     const expected = ['fulfilled', 'rejected', 'fulfilled', 'rejected', 'fulfilled', 'fulfilled']
     expect(answers.map(({ status }) => status)).toEqual(expected)
-    expect(new Set(ids(await store.list({}, 10, null)))).toEqual(new Set(ids([first, twin, before, after])))
+    expect(new Set(ids((await store.list({}, 10, null)).jobs))).toEqual(new Set(ids([first, twin, before, after])))
     expect(await store.get(first.id)).toMatchObject({ status: 'cancelled' })
   })
 
@@ -63,7 +63,7 @@ export function submitting(stage: () => Promise<Stage>): void {
     for (const answer of answers) {
       if (answer.status === 'rejected') expect(answer.reason).toMatchObject({ code: 'queue_full' })
     }
-    expect(ids(await store.list({}, 1_000, null)).sort()).toEqual(ids(accepted).sort())
+    expect(ids((await store.list({}, 1_000, null)).jobs).sort()).toEqual(ids(accepted).sort())
   })
 
   test('a submission that does not fit whole is refused whole, and a smaller one still fits', async () => {
@@ -72,7 +72,7 @@ export function submitting(stage: () => Promise<Stage>): void {
     await store.submit([aJob(), aJob()], bounds)
     await expect(store.submit([aJob(), aJob()], bounds)).rejects.toMatchObject({ code: 'queue_full' })
     await store.submit([aJob()], bounds)
-    expect(await store.list({}, 10, null)).toHaveLength(3)
+    expect((await store.list({}, 10, null)).jobs).toHaveLength(3)
   })
 
   test('max_pending counts pending jobs of all types and nothing else', async () => {
@@ -95,7 +95,7 @@ export function submitting(stage: () => Promise<Stage>): void {
     // Promotions and reruns may have carried the queue above its bound.
     await store.submit([later()], { ...bounds, max_pending: 0 })
     await expect(store.submit([later()], bounds)).rejects.toMatchObject({ code: 'queue_full' })
-    expect(await store.list({}, 10, null)).toHaveLength(3)
+    expect((await store.list({}, 10, null)).jobs).toHaveLength(3)
   })
 
   test('a submission that does not fit under max_stored whole is refused whole, and a smaller one still fits', async () => {
@@ -110,7 +110,7 @@ export function submitting(stage: () => Promise<Stage>): void {
       await expect(store.submit(two, bounds)).rejects.toMatchObject({ code: 'queue_full' })
     }
     await store.submit([later()], bounds)
-    expect(await store.list({}, 10, null)).toHaveLength(3)
+    expect((await store.list({}, 10, null)).jobs).toHaveLength(3)
   })
 
   test('max_stored counts all that are not final, and none that are', async () => {
@@ -133,13 +133,13 @@ export function submitting(stage: () => Promise<Stage>): void {
     await store.submit([sized(10, { type: 'b', run_at: T0 + 60_000 })], bounds)
     await expect(store.submit([sized(11)], bounds)).rejects.toMatchObject({ code: 'storage_full' })
     await expect(store.submit([sized(1), sized(10)], bounds)).rejects.toMatchObject({ code: 'storage_full' })
-    expect(await store.list({}, 10, null)).toHaveLength(2)
+    expect((await store.list({}, 10, null)).jobs).toHaveLength(2)
     await store.submit([sized(4), sized(6)], bounds)
     await expect(store.submit([sized(1)], bounds)).rejects.toMatchObject({
       code: 'storage_full',
       message: expect.stringContaining('data.max_bytes'),
     })
-    expect(await store.list({}, 10, null)).toHaveLength(4)
+    expect((await store.list({}, 10, null)).jobs).toHaveLength(4)
   })
 
   test('of many submissions at once no more are accepted than max_bytes holds', async () => {
@@ -147,7 +147,7 @@ export function submitting(stage: () => Promise<Stage>): void {
     const bounds = { ...NO_BOUNDS, max_bytes: 205 }
     const answers = await Promise.allSettled(Array.from({ length: 50 }, () => store.submit([sized(10)], bounds)))
     expect(answers.filter(({ status }) => status === 'fulfilled')).toHaveLength(20)
-    expect(await store.list({}, 100, null)).toHaveLength(20)
+    expect((await store.list({}, 100, null)).jobs).toHaveLength(20)
   })
 
   test('max_bytes counts bytes of UTF-8, results, artifacts and final jobs', async () => {

@@ -2,10 +2,12 @@
 import { expect, test } from 'vitest'
 import { aJob, anError, ids, NO_BOUNDS, type Stage, T0 } from './stage.js'
 
+const NOTHING = { expired: [], promoted: [], rescued: [], unblocked: [] }
+
 export function upkeeping(stage: () => Promise<Stage>): void {
   test('an empty database needs no upkeep', async () => {
     const the = await stage()
-    expect(await the.store.tick({ node: the.node, now: T0 })).toEqual({ promoted: [], rescued: [], next_due: null })
+    expect(await the.store.tick({ node: the.node, now: T0 })).toEqual({ ...NOTHING, next_due: null })
   })
 
   test('what is due becomes pending, and the next due time is told', async () => {
@@ -33,7 +35,7 @@ export function upkeeping(stage: () => Promise<Stage>): void {
     await the.add({ run_at: T0 + 60 })
     await the.claim([1], { at: T0 + 60 })
     expect(await the.store.tick({ node: the.node, now: T0 + 99 })).toEqual({
-      promoted: [],
+      ...NOTHING,
       rescued: [],
       next_due: null,
     })

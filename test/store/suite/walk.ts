@@ -109,7 +109,7 @@ export function walking(stage: () => Promise<Stage>): void {
           }
         }
         for (const job of model.values()) expect(await the.store.get(job.id)).toEqual(job)
-        expect(await the.store.list({}, 1_000, null)).toHaveLength(model.size)
+        expect((await the.store.list({}, 1_000, null)).jobs).toHaveLength(model.size)
         await expectCountsToFit(the.store)
       }),
       { numRuns: 30 },

@@ -1,0 +1,139 @@
+// The routes of batches: many jobs in one request, all or none as JSON, line by line as NDJSON; their state, their cancel.
+import type { Express, Request, Response } from 'express'
+import { z } from 'zod'
+import { type FieldError, ServiceError } from '../errors.js'
+import { inspect } from '../explain.js'
+import { batchView, deduplicatedJson, jobJson } from '../job-view.js'
+import type { Store } from '../store/store.js'
+import { invalid, readOnComplete, readSubmission } from '../submission.js'
+import type { SubmittedJob } from '../tracker.js'
+import { ownerOf } from './auth.js'
+import { readBody } from './body.js'
+import { idempotencyKeys } from './idempotency.js'
+import { isNdjson, type LineOptions, submitLines } from './ndjson.js'
+import { route, sendJson, sendJsonText } from './reply.js'
+import { whenGone } from './waits.js'
+
+export interface BatchRoutes extends LineOptions {
+  store: Store
+  body_limit: number
+  /** Milliseconds for which an Idempotency-Key is kept. */
+  idempotency_window: number
+}
+
+/** Jobs of one JSON batch. */
+const MOST = 1_000
+const MAX_ERRORS = 1_000
+const ROOM_POLL_MS = 1_000
+
+const body = z.strictObject({
+  jobs: z.array(z.unknown(), 'must be a list of jobs').min(1).max(MOST),
+  on_complete: z.unknown().optional(),
+})
+const query = z.strictObject({ on_full: z.enum(['reject', 'wait']).optional() })
+const cancelBody = z.strictObject({ reason: z.string().min(1).max(500).optional() }).default({})
+
+export function batchRoutes(app: Express, options: BatchRoutes): void {
+  const { store, tracker, waitForRoom, submissionRules, body_limit, idempotency_window, newId, now } = options
+
+  route(app, '/jobs/batch', {
+    async post(req, res) {
+      const { on_full } = readQuery(req)
+      options.refuseWhileDraining()
+      if (isNdjson(req)) await submitLines(req, res, options, on_full !== 'reject')
+      else await submitWhole(req, res, on_full === 'wait')
+    },
+  })
+
+  async function submitWhole(req: Request, res: Response, wait: boolean): Promise<void> {
+    const read = await readBody(req, body_limit)
+    const checked = inspect(body, read)
+    if (!checked.ok) throw invalid('invalid_request', checked.findings)
+    const at = now()
+    const jobs = readAll(checked.data.jobs, checked.data.on_complete, at)
+    const [first] = jobs as [SubmittedJob]
+    const keys = [...idempotencyKeys(req, read, ownerOf(res), at + idempotency_window), ...first.keys]
+    jobs[0] = { ...first, keys }
+    const plan = { id: newId(), open: false, on_complete: checked.data.on_complete !== undefined }
+    const accepted = await submitWithin(() => tracker.submitBatch(jobs, at, plan), wait, res)
+    const known = accepted.every(({ deduplicated }) => deduplicated)
+    // The same request once more; or jobs that were there before, each by its unique_key, in batches of their own or none.
+    const [batch, ...others] = new Set(accepted.map(({ job }) => job.batch_id))
+    const id = !known ? plan.id : others.length === 0 ? (batch ?? null) : null
+    const members = plan.on_complete && !known ? accepted.slice(0, -1) : accepted
+    const texts = members.map(({ job, deduplicated }) => (deduplicated ? deduplicatedJson(job) : jobJson(job)))
+    if (id !== null) res.setHeader('Location', `/batches/${id}`)
+    sendJsonText(res, known ? 200 : 202, `{"batch_id":${JSON.stringify(id)},"jobs":[${texts}]}`)
+  }
+
+  /** All that is wrong with any of them; the pointers lead into the request's body. */
+  function readAll(jobs: unknown[], on_complete: unknown, at: number): SubmittedJob[] {
+    const errors: FieldError[] = []
+    let code: ServiceError['code'] | null = null
+    const read = (value: unknown, pointer: string): SubmittedJob | null => {
+      try {
+        return (pointer === '/on_complete' ? readOnComplete : readSubmission)(value, submissionRules, at)
+      } catch (error) {
+        if (!(error instanceof ServiceError)) throw error
+        code ??= error.code
+        const found = error.errors ?? [{ pointer: '', detail: error.message }]
+        errors.push(...found.map(({ pointer: inner, detail }) => ({ pointer: pointer + inner, detail })))
+        return null
+      }
+    }
+    const submissions = jobs.map((job, i) => read(job, `/jobs/${i}`))
+    if (on_complete !== undefined) submissions.push(read(on_complete, '/on_complete'))
+    const [first] = errors
+    if (code !== null)
+      throw new ServiceError(code, `${first?.pointer}: ${first?.detail}`, { errors: errors.slice(0, MAX_ERRORS) })
+    return submissions.filter((job) => job !== null)
+  }
+
+  async function submitWithin<T>(submit: () => Promise<T>, wait: boolean, res: Response): Promise<T> {
+    const gone = whenGone(res)
+    for (;;) {
+      try {
+        return await submit()
+      } catch (error) {
+        const full = error instanceof ServiceError && error.code === 'queue_full'
+        if (!wait || !full || gone.aborted) throw error
+        await waitForRoom(ROOM_POLL_MS, gone)
+        options.refuseWhileDraining()
+      }
+    }
+  }
+
+  route(app, '/batches/:id', {
+    async get(req, res) {
+      sendJson(res, 200, batchView(found(await store.batch(idOf(req)), req)))
+    },
+  })
+
+  route(app, '/batches/:id/cancel', {
+    async post(req, res) {
+      const asked = inspect(cancelBody, await readBody(req, body_limit))
+      if (!asked.ok) throw invalid('invalid_request', asked.findings)
+      const reason = asked.data.reason ?? 'its batch was cancelled on request'
+      const batch = batchView(found(await tracker.cancelBatch(idOf(req), reason), req))
+      // Those that run have been asked to stop.
+      sendJson(res, batch.jobs.processing > 0 ? 202 : 200, batch)
+    },
+  })
+}
+
+/** @throws ServiceError invalid_query */
+function readQuery(req: Request): z.output<typeof query> {
+  const checked = inspect(query, req.query)
+  if (checked.ok) return checked.data
+  const [first] = checked.findings
+  throw new ServiceError('invalid_query', `${first?.path.join('.')}: ${first?.message}`)
+}
+
+function idOf(req: Request): string {
+  return String(req.params.id)
+}
+
+function found<T>(value: T | null, req: Request): T {
+  if (value === null) throw new ServiceError('batch_not_found', `there is no batch ${idOf(req).slice(0, 100)}`)
+  return value
+}

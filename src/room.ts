@@ -1,0 +1,28 @@
+// Waits for room in a full queue: any number of clients, woken when a job leaves the pending ones.
+import type { EventBus } from './events.js'
+
+/** Resolves when there may be room, after `ms`, or when `gone` fires. */
+export type WaitForRoom = (ms: number, gone: AbortSignal) => Promise<void>
+
+export function createRoom(bus: EventBus): WaitForRoom {
+  const waiting = new Set<() => void>()
+
+  bus.subscribe((event) => {
+    if (event.kind !== 'job' || event.job.status === 'pending' || event.verb === 'submit') return
+    for (const wake of waiting) wake()
+  })
+
+  return (ms, gone) =>
+    new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer)
+        gone.removeEventListener('abort', wake)
+        waiting.delete(wake)
+        resolve()
+      }
+      const timer = setTimeout(wake, ms)
+      gone.addEventListener('abort', wake)
+      waiting.add(wake)
+      if (gone.aborted) wake()
+    })
+}

@@ -1,0 +1,90 @@
+// Batches: their counts by status, and the end of all their jobs, for which one job may wait.
+import type Database from 'better-sqlite3'
+import { JOB_STATUSES, type Job, type JobStatus } from '../../job.js'
+import type { Batch, NewBatch } from '../store.js'
+
+type BatchRow = { id: string; created_at: number; open_by: string | null; on_complete: string | null } & Record<
+  JobStatus,
+  number
+>
+
+/** Everything here runs inside a transaction that group commit began, but for `get`. */
+export function createBatches(db: Database.Database) {
+  const select = db.prepare<[string], BatchRow>(
+    `SELECT id, created_at, open_by, on_complete, ${JOB_STATUSES} FROM batches WHERE id = ?`,
+  )
+  const begin = db.prepare(
+    `INSERT INTO batches (id, created_at, open_by, on_complete) VALUES (?, ?, ?, ?)
+     ON CONFLICT DO UPDATE SET open_by = excluded.open_by, on_complete = coalesce(on_complete, excluded.on_complete)`,
+  )
+  const add = new Map(
+    JOB_STATUSES.map((status) => [
+      status,
+      db.prepare(`UPDATE batches SET stored = stored + @n, ${status} = ${status} + @n WHERE id = @id`),
+    ]),
+  )
+  const close = db.prepare('UPDATE batches SET open_by = NULL WHERE id = ?')
+  const orphans = db.prepare<[string], { id: string }>(
+    'SELECT id FROM batches WHERE open_by IS NOT NULL AND open_by <> ?',
+  )
+  const removeEmpty = db.prepare('DELETE FROM batches WHERE id = ? AND stored = 0 AND on_complete IS NULL')
+  const isEnded = db.prepare<[string], { on_complete: string }>(
+    `SELECT on_complete FROM batches WHERE id = ? AND open_by IS NULL AND on_complete IS NOT NULL
+       AND waiting + scheduled + pending + processing + retrying = 0`,
+  )
+  const uncancelled = db.prepare<[string, number], { id: string }>(
+    'SELECT id FROM jobs WHERE batch_id = ? AND finished_at IS NULL AND cancel_requested_at IS NULL LIMIT ?',
+  )
+  const waitedFor = db.prepare<[string], { id: string }>('SELECT id FROM batches WHERE on_complete = ?')
+
+  return {
+    get(id: string): Batch | null {
+      const row = select.all(id)[0]
+      if (row === undefined) return null
+      const { created_at, open_by, on_complete, ...counts } = row
+      const jobs = Object.fromEntries(JOB_STATUSES.map((status) => [status, counts[status]]))
+      return { id, created_at, open: open_by !== null, on_complete, jobs: jobs as Batch['jobs'] }
+    },
+
+    /** Makes the batch, or goes on with one that is open. */
+    begin({ id, created_at, open_by, on_complete }: NewBatch): void {
+      begin.run(id, created_at, open_by, on_complete)
+    },
+
+    added(jobs: readonly Job[]): void {
+      for (const [key, n] of tally(jobs, ({ batch_id, status }) => batch_id && `${status} ${batch_id}`)) {
+        const [status = '', id] = key.split(' ')
+        add.get(status as JobStatus)?.run({ n, id })
+      }
+    },
+
+    close(id: string): void {
+      close.run(id)
+      removeEmpty.run(id)
+    },
+
+    /** Those that a node which is gone had left open. */
+    orphans: (node: string): string[] => orphans.all(node).map(({ id }) => id),
+
+    /** The job that waits for the end of the batch, where all others are final. */
+    ended: (id: string): string | null => isEnded.all(id)[0]?.on_complete ?? null,
+
+    /** Some of its jobs that are neither final nor asked to stop. */
+    uncancelled: (id: string, limit: number): string[] => uncancelled.all(id, limit).map(({ id }) => id),
+
+    /** The batch whose end this job waits for. */
+    waitedFor: (id: string): string | null => waitedFor.all(id)[0]?.id ?? null,
+  }
+}
+
+/** How many there are of each key; null is none. */
+export function tally<T>(items: readonly T[], keyOf: (item: T) => string | null): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const item of items) {
+    const key = keyOf(item)
+    if (key !== null) counts.set(key, (counts.get(key) ?? 0) + 1)
+  }
+  return counts
+}
+
+export type Batches = ReturnType<typeof createBatches>

@@ -1,0 +1,37 @@
+// Cancels: of one job, and of all jobs of a batch a piece at a time.
+import { isFinal, type Job } from '../../job.js'
+import type { BatchCancel, CancelAnswer } from '../store.js'
+import type { Moves } from './moves.js'
+import type { Rows } from './rows.js'
+
+/** Jobs of a batch that one transaction cancels at the most. */
+const CANCEL_STEP = 200
+
+/** Everything here runs inside a transaction that group commit began. */
+export function createCancels(rows: Rows, moves: Moves) {
+  function cancel(id: string, detail: string, now: number): CancelAnswer | null {
+    const job = rows.get(id)
+    if (job === null) return null
+    const unblocked: Job[] = []
+    if (isFinal(job.status)) return { job, answer: 'final', unblocked }
+    if (job.status === 'processing')
+      return { job: rows.requestCancel(job, detail, now), answer: 'requested', unblocked }
+    const after = moves.move(job, { verb: 'cancel', detail }, now, unblocked)
+    return { job: after ?? job, answer: 'cancelled', unblocked }
+  }
+
+  function cancelBatch(id: string, detail: string, now: number): BatchCancel | null {
+    if (moves.batches.get(id) === null) return null
+    const found = moves.batches.uncancelled(id, CANCEL_STEP)
+    const done: BatchCancel = { cancelled: [], requested: [], unblocked: [], more: found.length === CANCEL_STEP }
+    for (const job of found) {
+      const answer = cancel(job, detail, now)
+      if (answer === null) continue
+      if (answer.answer !== 'final') done[answer.answer].push(answer.job)
+      done.unblocked.push(...answer.unblocked)
+    }
+    return done
+  }
+
+  return { cancel, cancelBatch }
+}

@@ -1,0 +1,107 @@
+// Takes new jobs in: keys first, then the bounds, then the rows, all or none.
+import type Database from 'better-sqlite3'
+import { ServiceError } from '../../errors.js'
+import type { Job, JobWithPayload } from '../../job.js'
+import type { Accepted, Bounds, NewBatch, NewJob } from '../store.js'
+import { tally } from './batches.js'
+import { createKeys } from './keys.js'
+import { tagsOf } from './lists.js'
+import type { Moves } from './moves.js'
+import type { Rows } from './rows.js'
+
+/** Everything here runs inside a transaction that group commit began. */
+export function createSubmissions(db: Database.Database, rows: Rows, moves: Moves) {
+  const keys = createKeys(db, rows)
+  const kept = db.prepare<[], { pending: number; stored: number; bytes: number }>(
+    `SELECT coalesce(sum(n) FILTER (WHERE status = 'pending'), 0) AS pending, coalesce(sum(n), 0) AS stored,
+       (SELECT coalesce(sum(bytes), 0) FROM counts) AS bytes
+     FROM counts WHERE status IN ('waiting', 'scheduled', 'pending', 'processing', 'retrying')`,
+  )
+  const pendingOf = db.prepare<[string], { n: number }>(`SELECT n FROM counts WHERE status = 'pending' AND type = ?`)
+  const count = db.prepare(
+    'INSERT INTO counts VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n, bytes = bytes + excluded.bytes',
+  )
+  const members = db.prepare<[string], { id: string }>('SELECT id FROM jobs WHERE batch_id = ? ORDER BY id')
+  const tag = db.prepare('INSERT INTO tags VALUES (?, ?)')
+
+  function submit(jobs: readonly NewJob[], bounds: Bounds, batch?: NewBatch): Accepted[] | ServiceError {
+    const again = batch === undefined || jobs[0] === undefined ? null : sameBatch(jobs[0])
+    if (again !== null) return again
+    const holders = jobs.map((job) => keys.holder(job))
+    const reused = holders.find((holder) => holder instanceof ServiceError)
+    if (reused instanceof ServiceError) return reused
+    const fresh = jobs.filter((_, i) => holders[i] === null)
+    const refused = refusal(fresh, bounds) ?? moves.dependencies.check(jobs)
+    if (refused !== null) return refused
+    if (batch !== undefined) moves.batches.begin(batch)
+    const added: NewJob[] = []
+    const accepted = jobs.map((job, i): Accepted => {
+      // One before it in this submission may have taken its key.
+      const holder = holders[i] ?? keys.holder(job)
+      if (holder !== null) return { job: holder as JobWithPayload, deduplicated: true }
+      rows.insert(job)
+      keys.take(job)
+      for (const text of tagsOf(job)) tag.run(job.id, text)
+      added.push(job)
+      return { job, deduplicated: false }
+    })
+    countIn(added)
+    moves.batches.added(added)
+    return follow(accepted, batch)
+  }
+
+  /** The batch that came with this Idempotency-Key before, which its first job bears. */
+  function sameBatch(first: NewJob): Accepted[] | ServiceError | null {
+    const holder = keys.holder(first, 'idempotency')
+    if (holder === null || holder instanceof ServiceError) return holder
+    const ids = holder.batch_id === null ? [{ id: holder.id }] : members.all(holder.batch_id)
+    return ids.map(({ id }) => ({ job: rows.getWithPayload(id) as JobWithPayload, deduplicated: true }))
+  }
+
+  /** A trigger on each row would cost as much as the row. */
+  function countIn(jobs: readonly Job[]): void {
+    const sums = new Map<string, { job: Job; n: number; bytes: number }>()
+    for (const job of jobs) {
+      const key = `${job.status} ${job.type}`
+      const sum = sums.get(key)
+      if (sum === undefined) sums.set(key, { job, n: 1, bytes: job.bytes })
+      else {
+        sum.n += 1
+        sum.bytes += job.bytes
+      }
+    }
+    for (const { job, n, bytes } of sums.values()) count.run(job.status, job.type, n, bytes)
+  }
+
+  /** What it waits for may be over; who is answered should see it so. */
+  function follow(accepted: Accepted[], batch: NewBatch | undefined): Accepted[] {
+    const moved = accepted.map(({ job, deduplicated }) => {
+      return { job: deduplicated ? job : moves.inserted(job, job.created_at), deduplicated }
+    })
+    if (batch === undefined || batch.open_by !== null) return moved
+    const unblocked: Job[] = []
+    moves.closeBatch(batch.id, batch.created_at, unblocked)
+    return moved.map(({ job, ...rest }) => ({ job: { ...job, ...unblocked.find(({ id }) => id === job.id) }, ...rest }))
+  }
+
+  function refusal(jobs: readonly JobWithPayload[], bounds: Bounds): ServiceError | null {
+    const pending = jobs.filter(({ status }) => status === 'pending')
+    const now = kept.all()[0] ?? { pending: 0, stored: 0, bytes: 0 }
+    if (pending.length > 0 && now.pending + pending.length > bounds.max_pending)
+      return full(`${now.pending} jobs are pending and worker.queue_size is ${bounds.max_pending}`)
+    for (const [type, n] of bounds.max_pending_of === undefined ? [] : tally(pending, ({ type }) => type)) {
+      const [there, bound] = [pendingOf.all(type)[0]?.n ?? 0, bounds.max_pending_of?.get(type)]
+      if (bound !== undefined && there + n > bound)
+        return full(`${there} jobs of ${type} are pending and jobs.${type}.queue_size is ${bound}`)
+    }
+    if (now.stored + jobs.length > bounds.max_stored)
+      return full(`data.max_stored of ${bounds.max_stored} jobs that are not final is reached`)
+    if (now.bytes + jobs.reduce((sum, { bytes }) => sum + bytes, 0) > bounds.max_bytes)
+      return new ServiceError('storage_full', `jobs keep ${now.bytes} bytes and data.max_bytes is ${bounds.max_bytes}`)
+    return null
+  }
+
+  return { submit, keys }
+}
+
+const full = (detail: string) => new ServiceError('queue_full', detail)
