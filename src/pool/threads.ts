@@ -162,7 +162,7 @@ interface Crew {
 
 function createCrew({ min_threads, max_old_generation_mb, data, onMessage }: ThreadsOptions): Crew {
   const piscina = new Piscina<Task | null, Report | null>({
-    filename: new URL('src/pool/thread.js', BUILD).href,
+    filename: new URL('src/pool/entry.cjs', BUILD).href,
     minThreads: min_threads,
     maxThreads: MAX_THREADS,
     idleTimeout: IDLE_MS,
