@@ -7,6 +7,8 @@ export type ServiceEvent =
   /** A job moved. `job` is as it is now. */
   | { kind: 'job'; verb: EventVerb; job: Job }
   | { kind: 'cancel_requested'; job: Job }
+  /** So many jobs came into the batch; each is told by itself, too. */
+  | { kind: 'batch'; id: string; jobs: number }
   | { kind: 'progress'; id: string; run: number; progress: number; note: string | null }
   | { kind: 'job_log'; id: string; run: number; message: string }
   /** What is paused now. */

@@ -57,6 +57,8 @@ function explain(issue: z.core.$ZodRawIssue): string | undefined {
       return mustBe(issue.inclusive === false ? 'more than' : 'at least', issue.minimum, issue.origin)
     case 'too_big':
       return mustBe(issue.inclusive === false ? 'less than' : 'at most', issue.maximum, issue.origin)
+    case 'invalid_key':
+      return issue.issues[0]?.message
     case 'invalid_union':
       return [...new Set(issue.errors.flat().map(({ message }) => message))].join(', or ') || undefined
     default:

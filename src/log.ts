@@ -21,7 +21,12 @@ export function logEvents(bus: EventBus, log: Logger): void {
 function write(log: Logger, event: ServiceEvent): void {
   switch (event.kind) {
     case 'job':
+      // A batch is one line, below: its jobs come by the hundred thousand.
+      if (event.verb === 'submit' && event.job.batch_id !== null) return
       log[event.verb === 'fail' ? 'warn' : 'info'](fieldsOf(event.job), `job ${event.verb}`)
+      return
+    case 'batch':
+      log.info({ batch: event.id, jobs: event.jobs }, 'jobs of a batch submitted')
       return
     case 'cancel_requested':
       log.info(fieldsOf(event.job), 'job cancel_requested')

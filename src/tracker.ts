@@ -12,6 +12,7 @@ import type { Share } from './slot-shares.js'
 import type {
   Accepted,
   Batch,
+  BatchCancel,
   Bounds,
   CancelAnswer,
   Claimed,
@@ -186,6 +187,7 @@ export function createTracker(options: TrackerOptions): JobTracker {
         on_complete: on_complete ? (jobs.at(-1)?.id ?? null) : null,
       }
       const accepted = await store.submit(jobs, bounds, batch)
+      bus.publish({ kind: 'batch', id, jobs: accepted.filter(({ deduplicated }) => !deduplicated).length })
       tellSubmitted(jobs, accepted)
       return accepted
     },
@@ -195,13 +197,13 @@ export function createTracker(options: TrackerOptions): JobTracker {
     },
 
     async cancelBatch(id, detail) {
-      for (let more = true; more; ) {
-        const answer = await store.cancelBatch(id, detail, now())
+      for (let after: string | null = ''; after !== null; ) {
+        const answer: BatchCancel | null = await store.cancelBatch(id, after, detail, now())
         if (answer === null) return null
         for (const job of answer.requested) bus.publish({ kind: 'cancel_requested', job })
         tell('cancel', answer.cancelled)
         tell('unblock', answer.unblocked)
-        more = answer.more
+        after = answer.next
       }
       return store.batch(id)
     },

@@ -63,7 +63,9 @@ export function batchRoutes(app: Express, options: BatchRoutes): void {
     const members = plan.on_complete && !known ? accepted.slice(0, -1) : accepted
     const texts = members.map(({ job, deduplicated }) => (deduplicated ? deduplicatedJson(job) : jobJson(job)))
     if (id !== null) res.setHeader('Location', `/batches/${id}`)
-    sendJsonText(res, known ? 200 : 202, `{"batch_id":${JSON.stringify(id)},"jobs":[${texts}]}`)
+    const last = plan.on_complete && !known ? accepted.at(-1)?.job.id : undefined
+    const on_complete = last === undefined ? '' : `,"on_complete":"${last}"`
+    sendJsonText(res, known ? 200 : 202, `{"batch_id":${JSON.stringify(id)},"jobs":[${texts}]${on_complete}}`)
   }
 
   /** All that is wrong with any of them; the pointers lead into the request's body. */

@@ -22,7 +22,7 @@ export interface LineOptions {
 }
 
 /** Jobs that share a transaction, and what their lines may have in bytes. */
-const GROUP = 500
+const GROUP = 1_000
 const GROUP_BYTES = 1_048_576
 /** Answers that may wait for their client to take them before more is read. */
 const UNREAD_BYTES = 262_144

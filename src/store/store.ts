@@ -33,8 +33,8 @@ export interface Store {
   checkpoint(run: { id: string; run: number }, value: JsonText): Promise<boolean>
   /** Cancels a job that does not run; stores the request where it does; leaves a final one as it is. Null: no such job. */
   cancel(id: string, detail: string, now: number): Promise<CancelAnswer | null>
-  /** Does so with jobs of a batch, a bounded piece of them at a time. Null: no such batch. */
-  cancelBatch(id: string, detail: string, now: number): Promise<BatchCancel | null>
+  /** Does so with jobs of a batch, a bounded piece of them, those with ids above `after`. Null: no such batch. */
+  cancelBatch(id: string, after: string, detail: string, now: number): Promise<BatchCancel | null>
   /** Changes when a job runs that is not running, nor final; `changed` tells whether. Null: no such job. */
   adjust(id: string, change: Adjustment, now: number): Promise<{ job: Job; before: JobStatus; changed: boolean } | null>
   /** Makes a final job pending again. `changed` is false where it is not final. Null: no such job. */
@@ -123,8 +123,8 @@ export interface BatchCancel {
   /** Those that run, and will be stopped. */
   requested: Job[]
   unblocked: Job[]
-  /** Whether there are others that were not reached yet. */
-  more: boolean
+  /** The id to go on after; null: all were reached. */
+  next: string | null
 }
 
 export interface Bounds {

@@ -32,8 +32,8 @@ export function createBatches(db: Database.Database) {
     `SELECT on_complete FROM batches WHERE id = ? AND open_by IS NULL AND on_complete IS NOT NULL
        AND waiting + scheduled + pending + processing + retrying = 0`,
   )
-  const uncancelled = db.prepare<[string, number], { id: string }>(
-    'SELECT id FROM jobs WHERE batch_id = ? AND finished_at IS NULL AND cancel_requested_at IS NULL LIMIT ?',
+  const members = db.prepare<[string, string, number], { id: string }>(
+    'SELECT id FROM jobs WHERE batch_id = ? AND id > ? ORDER BY id LIMIT ?',
   )
   const waitedFor = db.prepare<[string], { id: string }>('SELECT id FROM batches WHERE on_complete = ?')
 
@@ -69,8 +69,8 @@ export function createBatches(db: Database.Database) {
     /** The job that waits for the end of the batch, where all others are final. */
     ended: (id: string): string | null => isEnded.all(id)[0]?.on_complete ?? null,
 
-    /** Some of its jobs that are neither final nor asked to stop. */
-    uncancelled: (id: string, limit: number): string[] => uncancelled.all(id, limit).map(({ id }) => id),
+    /** Its jobs that come after the id `after`, in the order of their ids. */
+    members: (id: string, after: string, limit: number): string[] => members.all(id, after, limit).map(({ id }) => id),
 
     /** The batch whose end this job waits for. */
     waitedFor: (id: string): string | null => waitedFor.all(id)[0]?.id ?? null,

@@ -20,10 +20,11 @@ export function createCancels(rows: Rows, moves: Moves) {
     return { job: after ?? job, answer: 'cancelled', unblocked }
   }
 
-  function cancelBatch(id: string, detail: string, now: number): BatchCancel | null {
+  function cancelBatch(id: string, after: string, detail: string, now: number): BatchCancel | null {
     if (moves.batches.get(id) === null) return null
-    const found = moves.batches.uncancelled(id, CANCEL_STEP)
-    const done: BatchCancel = { cancelled: [], requested: [], unblocked: [], more: found.length === CANCEL_STEP }
+    const found = moves.batches.members(id, after, CANCEL_STEP)
+    const next = found.length === CANCEL_STEP ? (found.at(-1) ?? null) : null
+    const done: BatchCancel = { cancelled: [], requested: [], unblocked: [], next }
     for (const job of found) {
       const answer = cancel(job, detail, now)
       if (answer === null) continue

@@ -45,6 +45,18 @@ const FIXED = [
   'depends_on',
 ] as const satisfies (keyof Job)[]
 export const COLUMNS = [...FIXED, ...MUTABLE]
+/** What a new job brings; the rest of its row is nothing yet. */
+const NEW = [
+  ...FIXED,
+  'status',
+  'updated_at',
+  'run_at',
+  'priority',
+  'rank',
+  'bytes',
+  'reason',
+  'reason_detail',
+] as const
 
 /** Rows of `attempts` kept for a job that runs again and again, and runs whose log lines are. */
 const MAX_ATTEMPTS_KEPT = 100
@@ -54,10 +66,13 @@ export type Rows = ReturnType<typeof createRows>
 
 /** Prepared statements over one database. Everything here runs inside a transaction that group commit began. */
 export function createRows(db: Database.Database, rules: Rules) {
-  const inserted = [...COLUMNS, 'payload']
-  const insert = db.prepare(`INSERT INTO jobs (${inserted}) VALUES (${inserted.map(() => '?')})`)
+  const selected = [...COLUMNS, 'payload']
+  const insert = db.prepare(
+    `INSERT INTO jobs (${NEW}, payload, progress, attempt, run, interruptions)
+     VALUES (${NEW.map(() => '?')}, ?, 0, 0, 0, 0)`,
+  )
   const select = db.prepare<[string], Row<Job>>(`SELECT ${COLUMNS} FROM jobs WHERE id = ?`)
-  const selectWithPayload = db.prepare<[string], Row<JobWithPayload>>(`SELECT ${inserted} FROM jobs WHERE id = ?`)
+  const selectWithPayload = db.prepare<[string], Row<JobWithPayload>>(`SELECT ${selected} FROM jobs WHERE id = ?`)
   const update = db.prepare(
     `UPDATE jobs SET ${MUTABLE.map((name) => `${name} = ?`)} WHERE id = ? AND status = ? AND run = ?`,
   )
@@ -88,7 +103,7 @@ export function createRows(db: Database.Database, rules: Rules) {
 
   return {
     insert(job: JobWithPayload): void {
-      insert.run(...COLUMNS.map((name) => stored(job, name)), job.payload)
+      insert.run(...NEW.map((name) => stored(job, name)), job.payload)
     },
 
     get: (id: string): Job | null => select.all(id).map(parseJob)[0] ?? null,

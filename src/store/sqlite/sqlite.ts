@@ -94,7 +94,7 @@ export function openSqliteStore(file: string, rules: Rules, options: GroupCommit
     append: (notes) => commits.write(() => notes.forEach(logs.append)),
     checkpoint: ({ id, run }, value) => commits.write(() => logs.checkpoint(id, run, value)),
     cancel: (id, detail, now) => commits.write(() => cancels.cancel(id, detail, now)),
-    cancelBatch: (id, detail, now) => commits.write(() => cancels.cancelBatch(id, detail, now)),
+    cancelBatch: (id, after, detail, now) => commits.write(() => cancels.cancelBatch(id, after, detail, now)),
     adjust: (id, change, now) => commits.write(() => adjust(id, change, now)),
     rerun: (id, now) => commits.write(() => rerun(id, now)),
     remove: (id) => commits.write(() => remove(id)),

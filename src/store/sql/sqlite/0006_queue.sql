@@ -64,9 +64,6 @@ CREATE INDEX jobs_expiry ON jobs (start_by)
 -- Lists merge the heads of the (type, status) pairs that the filter names; counts tells which exist.
 CREATE INDEX jobs_list ON jobs (type, status, id);
 CREATE INDEX jobs_batch ON jobs (batch_id, id) WHERE batch_id IS NOT NULL;
--- What a cancel of the batch has still to reach.
-CREATE INDEX jobs_batch_open ON jobs (batch_id)
-  WHERE batch_id IS NOT NULL AND finished_at IS NULL AND cancel_requested_at IS NULL;
 -- Those that ended first go first. Only final jobs have ended; a condition on `status` would not let a bound one use it.
 CREATE INDEX jobs_final ON jobs (type, status, finished_at, id) WHERE finished_at IS NOT NULL;
 -- The pending jobs of a concurrency key in their order, and the one of them that may be claimed.
