@@ -1,9 +1,12 @@
 // What every driver must do, written against the Store interface only. A driver's test file gives a harness.
 import { describe } from 'vitest'
+import { batching } from './suite/batches.js'
 import { cancelling } from './suite/cancel.js'
 import { claiming } from './suite/claim.js'
 import { counting } from './suite/counts.js'
+import { depending } from './suite/dependencies.js'
 import { keying } from './suite/keys.js'
+import { noting } from './suite/notes.js'
 import { pausing } from './suite/pauses.js'
 import { pruning } from './suite/prune.js'
 import { reading } from './suite/read.js'
@@ -11,6 +14,7 @@ import { settling } from './suite/settle.js'
 import { createStage, type Harness } from './suite/stage.js'
 import { submitting } from './suite/submit.js'
 import { upkeeping } from './suite/tick.js'
+import { takingTurns } from './suite/turns.js'
 import { walking } from './suite/walk.js'
 
 export { type Harness, RULES } from './suite/stage.js'
@@ -23,6 +27,10 @@ export function storeConformance(name: string, createHarness: () => Promise<Harn
     describe('keys of jobs', () => keying(stage))
     describe('claim', () => claiming(stage))
     describe('renew and settle', () => settling(stage))
+    describe('dependencies', () => depending(stage))
+    describe('keys, rates and start_by', () => takingTurns(stage))
+    describe('batches', () => batching(stage))
+    describe('logs, checkpoints, tags and standing', () => noting(stage))
     describe('pauses', () => pausing(stage))
     describe('cancel and rerun', () => cancelling(stage))
     describe('tick', () => upkeeping(stage))
