@@ -1,5 +1,6 @@
-// Makes jobs pending when they become due, and rescues those whose node is gone.
+// Makes jobs pending when they become due, fails those that come too late, and rescues those whose node is gone.
 import type { EventBus } from '../events.js'
+import { isFinal } from '../job.js'
 import type { JobTracker } from '../tracker.js'
 import { every, type Loop } from './every.js'
 
@@ -10,7 +11,9 @@ export function createTicker({ tracker, bus, now }: { tracker: JobTracker; bus: 
     return next_due === null ? Number.POSITIVE_INFINITY : next_due - now()
   })
   bus.subscribe((event) => {
-    if (event.kind === 'job' && event.job.run_at !== null) loop.within(event.job.run_at - now())
+    if (event.kind !== 'job' || event.job.status === 'processing' || isFinal(event.job.status)) return
+    const { run_at, start_by } = event.job
+    for (const at of [run_at, start_by]) if (at !== null) loop.within(at - now())
   })
   return loop
 }
