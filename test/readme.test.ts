@@ -80,7 +80,7 @@ describe('the README', () => {
       }
       if (language === 'json' || language === 'csv') compared += 1
     }
-    expect(compared).toBe(8)
+    expect(compared).toBe(10)
   }, 120_000)
 
   test('shows configurations that are valid', async () => {

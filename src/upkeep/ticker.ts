@@ -12,6 +12,8 @@ export function createTicker({ tracker, bus, now }: { tracker: JobTracker; bus: 
   })
   bus.subscribe((event) => {
     if (event.kind !== 'job' || event.job.status === 'processing' || isFinal(event.job.status)) return
+    // One that ends may have more dependents than one write tells.
+    if (event.verb === 'unblock') loop.within(0)
     const { run_at, start_by } = event.job
     for (const at of [run_at, start_by]) if (at !== null) loop.within(at - now())
   })

@@ -24,8 +24,10 @@ export interface Moves {
   inserted<J extends Job>(job: J, now: number): J
   /** No job comes into the batch any more. */
   closeBatch(id: string, now: number, unblocked: Job[]): void
-  /** Tells some of the jobs that still wait for what has ended. Answers whether more are left. */
-  goOn(now: number, unblocked: Job[]): boolean
+  /** Tells some of the jobs that still wait for what has ended. */
+  goOn(now: number, unblocked: Job[]): void
+  /** Whether there are such jobs. */
+  isBehind(): boolean
 }
 
 /** Everything here runs inside a transaction that group commit began. */
@@ -121,7 +123,7 @@ export function createMoves(db: Database.Database, rows: Rows): Moves {
       const left = dependencies.left(UNBLOCK_STEP)
       for (const { id } of left) dependencies.done(id)
       follow(left, now, unblocked)
-      return left.length > 0
     },
+    isBehind: () => dependencies.left(1).length > 0,
   }
 }

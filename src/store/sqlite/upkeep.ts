@@ -40,6 +40,7 @@ export function createUpkeep(db: Database.Database, rows: Rows, moves: Moves) {
 
   /** What is due by now. */
   function fallDue(now: number, unblocked: Job[] = []): Due {
+    moves.goOn(now, unblocked)
     // First: what came too late is not to be promoted.
     const expirations = moveAll(expired.all(now, UPKEEP_STEP), 'expire', now, unblocked)
     return { expired: expirations, promoted: moveAll(due.all(now, UPKEEP_STEP), 'promote', now, unblocked), unblocked }
@@ -49,8 +50,8 @@ export function createUpkeep(db: Database.Database, rows: Rows, moves: Moves) {
     const unblocked: Job[] = []
     const rescued = moveAll(orphans.all(node, UPKEEP_STEP), 'rescue', now, unblocked)
     for (const id of moves.batches.orphans(node)) moves.closeBatch(id, now, unblocked)
-    const left = moves.goOn(now, unblocked)
     const answer = { rescued, ...fallDue(now, unblocked) }
+    const left = moves.isBehind()
     // A full piece may have left some behind: the next one is due at once.
     return { ...answer, next_due: left || rescued.length === UPKEEP_STEP ? now : (nextDue.all()[0]?.at ?? null) }
   }
