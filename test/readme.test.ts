@@ -60,7 +60,7 @@ describe('the README', () => {
       if (/\/cancel/.test(line)) await service.reaches(last.id, 'processing', 'scheduled')
       const command = line.replaceAll('http://localhost:8080', service.url).replaceAll('JOB_ID', last.id)
       const text = execFileSync('sh', ['-c', `${command} --silent --fail-with-body`], { encoding: 'utf8' })
-      last = { id: text.startsWith('{') ? (JSON.parse(text).id ?? last.id) : last.id, text }
+      last = { id: text.startsWith('{') ? (JSON.parse(text.split('\n')[0] ?? '').id ?? last.id) : last.id, text }
     }
 
     async function kill(): Promise<void> {
@@ -70,7 +70,8 @@ describe('the README', () => {
     }
 
     for (const { language, text, part } of blocks) {
-      if (language === 'sh' && text.startsWith('curl')) for (const line of text.trim().split('\n')) await curl(line)
+      if (language === 'sh' && /^(curl|printf) /.test(text))
+        for (const line of text.trim().split('\n')) await curl(line)
       if (language === 'sh' && text.startsWith('kill -9')) await kill()
       if (language === 'csv') expect(last.text.split('\r\n')[0]).toBe(text.trim())
       if (language === 'json') {

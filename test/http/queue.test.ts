@@ -236,6 +236,25 @@ describe('GET /jobs/:id/why', () => {
   })
 })
 
+describe('the order', () => {
+  test('is first come, first served within a priority: 200 jobs on one slot', async () => {
+    const { http, submit, ends } = await start({ worker: { max_workers: 1, queue_size: 500 } })
+    await http.post('/workers/pause').send({})
+    const priorities = [3, 1, 3, 5, 2]
+    const jobs: { id: string; priority: number }[] = []
+    for (let i = 0; i < 200; i += 1) {
+      const priority = priorities[i % priorities.length] as number
+      jobs.push({ priority, id: (await submit({ type: 'stamp', priority })).id })
+    }
+    await http.post('/workers/resume').send({})
+    const started: { id: string; at: number }[] = []
+    for (const { id } of jobs) started.push({ id, at: Number((await ends(id)).result) })
+    const byPriority = jobs.toSorted((a, b) => a.priority - b.priority)
+    const times = byPriority.map(({ id }) => started.find((one) => one.id === id)?.at as number)
+    expect(times).toEqual(times.toSorted((a, b) => a - b))
+  })
+})
+
 describe('bad input', () => {
   test.each([
     [{ unique_key: 'x'.repeat(256) }, '/unique_key'],

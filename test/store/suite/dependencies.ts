@@ -84,6 +84,17 @@ export function depending(stage: () => Promise<Stage>): void {
     expect((await the.store.list({}, 10, null)).jobs).toHaveLength(1)
   })
 
+  test('one whose priority or time is changed goes on to wait', async () => {
+    const the = await stage()
+    const first = await the.running()
+    const waiting = await the.add({ depends_on: [first.id] })
+    await the.store.adjust(waiting.id, { priority: 1 }, T0 + 5)
+    await the.store.adjust(waiting.id, { run_at: T0 + 500 }, T0 + 6)
+    expect(await the.store.get(waiting.id)).toMatchObject({ status: 'waiting', priority: 1, run_at: T0 + 500 })
+    await the.end(first, complete)
+    expect(await the.store.get(waiting.id)).toMatchObject({ status: 'scheduled', reason: 'unblocked' })
+  })
+
   test('a job is neither pruned nor removed while one that waits depends on it', async () => {
     const the = await stage()
     const [first, second] = [await the.running(), await the.running()]

@@ -1,7 +1,9 @@
 // Concurrency keys, rates and start_by: what keeps a pending job from being claimed.
+import fc from 'fast-check'
+import { v7 } from 'uuid'
 import { expect, test } from 'vitest'
 import type { Job } from '../../../src/job.js'
-import { anError, complete, ids, type Stage, T0, wholly } from './stage.js'
+import { anError, complete, ids, RULES, type Stage, T0, wholly } from './stage.js'
 
 const key = { concurrency_key: 'customer-7' }
 
@@ -60,6 +62,36 @@ export function takingTurns(stage: () => Promise<Stage>): void {
     await the.store.adjust((jobs[1] as Job).id, { run_at: T0 + 5_000 }, T0 + 4)
     expect(ids(await the.claim([1, 2], { at: T0 + 60 }))).toEqual([last.id])
     expect(await the.store.get((jobs[2] as Job).id)).toMatchObject({ status: 'failed' })
+  })
+
+  test('nothing starves: a job goes before all that came later than its priority may cost it', async () => {
+    const arrival = fc.record({ wait: fc.integer({ min: 0, max: 20_000 }), priority: fc.integer({ min: 1, max: 5 }) })
+    await fc.assert(
+      fc.asyncProperty(fc.array(arrival, { minLength: 5, maxLength: 40 }), async (arrivals) => {
+        const the = await stage()
+        const type = `t-${v7()}`
+        const [jobs, order]: [Job[], string[]] = [[], []]
+        let now = T0
+        const serve = async () => {
+          const claimed = await the.claim([1], { types: [type], at: now })
+          for (const job of claimed) await the.end(job, complete, now)
+          order.push(...ids(claimed))
+        }
+        for (const { wait, priority } of arrivals) {
+          now += wait
+          jobs.push(await the.add({ type, priority }, now))
+          // Less is served than comes in, so that a queue builds up.
+          if (wait % 2 === 0) await serve()
+        }
+        while (order.length < jobs.length) await serve()
+        for (const first of jobs)
+          for (const later of jobs) {
+            const overdue = first.created_at + (first.priority - 1) * RULES.priority_aging
+            if (later.created_at > overdue) expect(order.indexOf(first.id)).toBeLessThan(order.indexOf(later.id))
+          }
+      }),
+      { numRuns: 20 },
+    )
   })
 
   test('a rate holds over any span, and tells when the next may start', async () => {

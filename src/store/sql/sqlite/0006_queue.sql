@@ -156,7 +156,7 @@ WHEN NEW.batch_id IS NOT NULL AND OLD.status <> NEW.status BEGIN
   WHERE id = NEW.batch_id;
 END;
 
-CREATE TRIGGER jobs_unblocked AFTER UPDATE OF status ON jobs WHEN OLD.status = 'waiting' BEGIN
+CREATE TRIGGER jobs_unblocked AFTER UPDATE OF status ON jobs WHEN OLD.status = 'waiting' AND NEW.status <> 'waiting' BEGIN
   DELETE FROM dependencies WHERE id = OLD.id;
 END;
 
