@@ -5,12 +5,14 @@ import { newJob } from '../src/new-job.js'
 import { openSqliteStore } from '../src/store/sqlite/sqlite.js'
 import { inFolder, startEcho, startJobmill } from './processes.js'
 import { pruneSteps } from './retention.js'
+import { intoStore, stream } from './streams.js'
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5)
 const SECONDS = Number(process.env.BENCH_SECONDS ?? 4)
 const CONNECTIONS = 64
 const NOOP_JOBS = 20_000
 const IDLE_JOBS = 300
+const STREAM_JOBS = 200_000
 const JOB = { type: 'email', payload: { to: 'user@example.com', subject: 'Hello', body: 'Test email' } }
 
 /** Requests a second, each answered with 202. */
@@ -44,6 +46,32 @@ async function submissions(): Promise<void> {
       '',
     )
   })
+}
+
+/** Beside the store alone, which is what a stream could reach if HTTP, JSON and checks cost nothing. */
+async function streams(): Promise<void> {
+  const rows: { store: number; stream: number }[] = []
+  for (let round = 0; round <= ROUNDS; round += 1) {
+    const row = await inFolder(async (folder) => {
+      const store = await intoStore(`${folder}/store.db`, STREAM_JOBS)
+      const server = await startJobmill(folder)
+      await fetch(`${server.url}/workers/pause`, { method: 'POST', body: '{}' })
+      const rate = await stream(server.url, STREAM_JOBS)
+      await server.stop()
+      return { store, stream: rate }
+    })
+    if (round > 0) rows.push(row)
+  }
+  print('store alone, 1,000 jobs a transaction', spread(rows.map((row) => row.store)), 'jobs/s')
+  print('POST /jobs/batch, NDJSON, durable', spread(rows.map((row) => row.stream)), 'jobs/s')
+  print(
+    '  ratio',
+    spread(
+      rows.map((row) => row.stream / row.store),
+      2,
+    ),
+    '',
+  )
 }
 
 /** From the start of the service, with all jobs in its file, until the last is completed. */
@@ -140,6 +168,7 @@ function print(what: string, figure: string, unit: string): void {
 
 process.stdout.write(`Node ${process.version}, ${ROUNDS} rounds, median (lowest to highest)\n`)
 await submissions()
+await streams()
 await noops()
 await submitToStart()
 await retention()

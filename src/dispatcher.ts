@@ -34,7 +34,12 @@ export interface Dispatcher {
   /** The jobs that hold a slot now. */
   running(): Job[]
   /** Why no job is claimed, whatever it is, or null. */
-  holdup(): string | null
+  holdup(): Holdup | null
+}
+
+export interface Holdup {
+  kind: 'draining' | 'suspect_alone' | 'threads'
+  detail: string
 }
 
 /** After a start, suspects (jobs that crashes interrupted more than once) go first, each alone for a while. */
@@ -153,10 +158,13 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     hurry: () => endRuns('at_once'),
     running: () => [...running.values()],
     holdup() {
-      if (stopping) return 'the server is shutting down'
-      if (alone !== null && performance.now() < alone.until)
-        return `job ${alone.job.id}, under which the server went down before, runs alone for a moment`
-      return pool.failure()
+      if (stopping) return { kind: 'draining', detail: 'the server is shutting down' }
+      if (alone !== null && performance.now() < alone.until) {
+        const detail = `job ${alone.job.id}, under which the server went down before, runs alone for a moment`
+        return { kind: 'suspect_alone', detail }
+      }
+      const failure = pool.failure()
+      return failure === null ? null : { kind: 'threads', detail: failure }
     },
   }
 }

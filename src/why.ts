@@ -1,5 +1,5 @@
 // Why a job is not running: each thing that stands in its way, in words and in fields.
-import type { Dispatcher } from './dispatcher.js'
+import type { Dispatcher, Holdup } from './dispatcher.js'
 import { type Job, type JobStatus, timestamp } from './job.js'
 import type { JobTypes } from './job-types.js'
 import type { Pauses, Standing, Store } from './store/store.js'
@@ -15,7 +15,7 @@ type Obstacle = { detail: string } & (
   | { kind: 'rate'; type: string; next_at: string }
   | { kind: 'type_saturated'; type: string; concurrency: number }
   | { kind: 'slots'; max_workers: number; running: number }
-  | { kind: 'node' }
+  | { kind: Holdup['kind'] }
 )
 
 export interface Why {
@@ -73,7 +73,7 @@ export function createWhy({ store, dispatcher, types, now }: WhyOptions): (job: 
       found.push({ kind: 'rate', type, next_at, detail: `the rate of ${type} lets the next job start at ${next_at}` })
     }
     const holdup = dispatcher.holdup()
-    if (holdup !== null) found.push({ kind: 'node', detail: holdup })
+    if (holdup !== null) found.push(holdup)
     return found
   }
 

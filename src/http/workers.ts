@@ -85,7 +85,8 @@ function knownType(name: string, types: JobTypes): void {
 }
 
 function typeView(type: JobType) {
-  const { name, description, disabled, timeout_ms, retry_count, backoff, concurrency, reserved, payload } = type
+  const { name, description, disabled, timeout_ms, retry_count, backoff, payload } = type
+  const { concurrency, reserved, rate, queue_size } = type
   return {
     name,
     description,
@@ -96,6 +97,8 @@ function typeView(type: JobType) {
     backoff,
     concurrency,
     reserved,
+    rate,
+    queue_size,
     payload_schema: payload === null ? {} : jsonSchema(payload),
   }
 }

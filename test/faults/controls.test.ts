@@ -14,8 +14,8 @@ const NORMAL: Change[] = [
 const ANSWER_FIRST: Change[] = [
   [
     'src/tracker.js',
-    'await store.submit([job], within)',
-    '(store.submit([job], within).catch(() => {}), [{ job, deduplicated: false }])',
+    "await store.submit([job], by === 'client' ? bounds : unbounded)",
+    '(store.submit([job], bounds).catch(() => {}), [{ job, deduplicated: false }])',
   ],
 ]
 const NO_FENCE: Change[] = [
@@ -24,8 +24,14 @@ const NO_FENCE: Change[] = [
 const NO_TRANSACTION: Change[] = [
   ['src/store/sqlite/group-commit.js', '        begin.run();', ''],
   ['src/store/sqlite/group-commit.js', '            commit.run();', ''],
-  ['src/store/sqlite/rows.js', `inserted.map(() => '?')})\`)`, `inserted.map(() => '?')}) RETURNING id\`)`],
+  [
+    'src/store/sqlite/rows.js',
+    `NEW.map(() => '?')}, ?, 0, 0, 0, 0)`,
+    `NEW.map(() => '?')}, ?, 0, 0, 0, 0) RETURNING id`,
+  ],
   ['src/store/sqlite/rows.js', 'insert.run(', 'insert.get('],
+  ['src/store/sqlite/submit.js', 'bytes + excluded.bytes', 'bytes + excluded.bytes RETURNING n'],
+  ['src/store/sqlite/submit.js', 'count.run(', 'count.get('],
 ]
 
 /** A server that no longer keeps its promises may also no longer do what the fault waits for. */

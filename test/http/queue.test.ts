@@ -206,7 +206,10 @@ describe('PATCH /jobs/:id', () => {
 
 describe('GET /jobs/:id/why', () => {
   test('names pause, saturated type, taken slots and due time, and the position', async () => {
-    const { http, submit, reaches } = await start({ worker: { max_workers: 2 }, jobs: { polite: { concurrency: 1 } } })
+    const { http, submit, reaches, service } = await start({
+      worker: { max_workers: 2 },
+      jobs: { polite: { concurrency: 1 } },
+    })
     const why = async (id: string) => (await http.get(`/jobs/${id}/why`).expect(200)).body
     const running = await submit({ type: 'polite', payload: {} })
     await reaches(running.id, 'processing')
@@ -233,6 +236,11 @@ describe('GET /jobs/:id/why', () => {
     const later = await submit({ type: 'greet', run_at: '2999-01-01T00:00:00Z' })
     expect((await why(later.id)).waits_for).toMatchObject([{ kind: 'due_time', run_at: '2999-01-01T00:00:00.000Z' }])
     await http.get('/jobs/none/why').expect(404)
+    await http.post('/workers/resume').send({ type: 'greet' })
+    const last = await submit({ type: 'greet' })
+    void service.stop()
+    const hindrances = (await why(last.id)).waits_for.map(({ kind }: { kind: string }) => kind)
+    expect(hindrances).toEqual(['draining', 'slots'])
   })
 })
 

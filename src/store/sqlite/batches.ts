@@ -27,7 +27,10 @@ export function createBatches(db: Database.Database) {
   const orphans = db.prepare<[string], { id: string }>(
     'SELECT id FROM batches WHERE open_by IS NOT NULL AND open_by <> ?',
   )
-  const removeEmpty = db.prepare('DELETE FROM batches WHERE id = ? AND stored = 0 AND on_complete IS NULL')
+  const removeEmpty = db.prepare(
+    `DELETE FROM batches WHERE id = ? AND stored = 0
+       AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = batches.on_complete)`,
+  )
   const isEnded = db.prepare<[string], { on_complete: string }>(
     `SELECT on_complete FROM batches WHERE id = ? AND open_by IS NULL AND on_complete IS NOT NULL
        AND waiting + scheduled + pending + processing + retrying = 0`,

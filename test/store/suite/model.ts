@@ -60,6 +60,7 @@ export function createModel() {
     }
   }
 
+  const hasMembers = ({ members }: ModelBatch) => [...members.keys()].some((id) => jobs.has(id))
   const isSettled = ({ id, depends_on }: JobWithPayload) => depends_on.every((on) => settled.get(id)?.has(on))
 
   function endBatch(id: string | null, now: number): void {
@@ -96,7 +97,7 @@ export function createModel() {
       const batch = batches.get(id)
       if (batch === undefined) return
       batch.open_by = null
-      if (batch.members.size === 0 && batch.on_complete === null) batches.delete(id)
+      if (!hasMembers(batch) && !jobs.has(batch.on_complete ?? '')) batches.delete(id)
       endBatch(id, now)
     },
 
@@ -133,9 +134,9 @@ export function createModel() {
 
     remove({ id, batch_id }: JobWithPayload): void {
       jobs.delete(id)
-      const batch = batch_id === null ? undefined : batches.get(batch_id)
-      const is_gone = batch !== undefined && ![...batch.members.keys()].some((member) => jobs.has(member))
-      if (is_gone && batch?.open_by === null) batches.delete(batch_id as string)
+      for (const [name, batch] of [...batches])
+        if ((name === batch_id || batch.on_complete === id) && batch.open_by === null && !hasMembers(batch))
+          batches.delete(name)
     },
   }
 }

@@ -175,6 +175,10 @@ CREATE TRIGGER tags_deleted AFTER DELETE ON jobs WHEN OLD.tags IS NOT NULL BEGIN
   DELETE FROM tags WHERE id = OLD.id;
 END;
 
+CREATE TRIGGER empty_batches_deleted AFTER DELETE ON jobs BEGIN
+  DELETE FROM batches WHERE on_complete = OLD.id AND stored = 0 AND open_by IS NULL;
+END;
+
 CREATE TRIGGER batches_deleted AFTER DELETE ON jobs WHEN OLD.batch_id IS NOT NULL BEGIN
   UPDATE batches SET stored = stored - 1 WHERE id = OLD.batch_id;
   DELETE FROM batches WHERE id = OLD.batch_id AND stored = 0 AND open_by IS NULL;
