@@ -33,7 +33,7 @@ export interface Job {
   updated_at: number
   /** When it becomes due, while waiting, scheduled or retrying. */
   run_at: number | null
-  /** Where no run has begun by then, it fails. */
+  /** No run begins then or later: it fails. */
   start_by: number | null
   /** Of the latest run. */
   started_at: number | null
@@ -224,7 +224,7 @@ function changes(job: Job, step: Step, now: number, rules: Rules): Partial<Job> 
         reason_detail: step.detail ?? (job.cancel_requested_at === null ? 'cancelled on request' : job.reason_detail),
       }
     case 'expire': {
-      const message = `no run had begun by its start_by, ${timestamp(job.start_by ?? now)}`
+      const message = `its start_by, ${timestamp(job.start_by ?? now)}, has passed`
       const error = { code: 'start_by_passed', message, attempt: job.attempt } as const
       return { ...final('failed', now), run_at: null, error, reason: error.code, reason_detail: message }
     }
@@ -234,6 +234,8 @@ function changes(job: Job, step: Step, now: number, rules: Rules): Partial<Job> 
         bytes: job.payload_bytes,
         status: 'pending',
         run_at: null,
+        // Who runs it again wants it in spite of it.
+        start_by: null,
         rank: rankOf(now, job.priority, rules),
         reason: 'rerun',
         reason_detail: `run again on request, after it was ${job.status}`,

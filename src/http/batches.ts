@@ -17,6 +17,7 @@ import { whenGone } from './waits.js'
 export interface BatchRoutes extends LineOptions {
   store: Store
   body_limit: number
+  queue_size: number
   /** Milliseconds for which an Idempotency-Key is kept. */
   idempotency_window: number
 }
@@ -34,7 +35,8 @@ const query = z.strictObject({ on_full: z.enum(['reject', 'wait']).optional() })
 const cancelBody = z.strictObject({ reason: z.string().min(1).max(500).optional() }).default({})
 
 export function batchRoutes(app: Express, options: BatchRoutes): void {
-  const { store, tracker, waitForRoom, submissionRules, body_limit, idempotency_window, newId, now } = options
+  const { store, tracker, waitForRoom, submissionRules, body_limit, queue_size, idempotency_window, newId, now } =
+    options
 
   route(app, '/jobs/batch', {
     async post(req, res) {
@@ -55,7 +57,9 @@ export function batchRoutes(app: Express, options: BatchRoutes): void {
     const keys = [...idempotencyKeys(req, read, ownerOf(res), at + idempotency_window), ...first.keys]
     jobs[0] = { ...first, keys }
     const plan = { id: newId(), open: false, on_complete: checked.data.on_complete !== undefined }
-    const accepted = await submitWithin(() => tracker.submitBatch(jobs, at, plan), wait, res)
+    // What is larger than the queue would wait for ever.
+    const patient = wait && jobs.length <= queue_size
+    const accepted = await submitWithin(() => tracker.submitBatch(jobs, at, plan), patient, res)
     const known = accepted.every(({ deduplicated }) => deduplicated)
     // The same request once more; or jobs that were there before, each by its unique_key, in batches of their own or none.
     const [batch, ...others] = new Set(accepted.map(({ job }) => job.batch_id))
@@ -63,8 +67,8 @@ export function batchRoutes(app: Express, options: BatchRoutes): void {
     const members = plan.on_complete && !known ? accepted.slice(0, -1) : accepted
     const texts = members.map(({ job, deduplicated }) => (deduplicated ? deduplicatedJson(job) : jobJson(job)))
     if (id !== null) res.setHeader('Location', `/batches/${id}`)
-    const last = plan.on_complete && !known ? accepted.at(-1)?.job.id : undefined
-    const on_complete = last === undefined ? '' : `,"on_complete":"${last}"`
+    const last = id === null ? null : ((await store.batch(id))?.on_complete ?? null)
+    const on_complete = last === null ? '' : `,"on_complete":"${last}"`
     sendJsonText(res, known ? 200 : 202, `{"batch_id":${JSON.stringify(id)},"jobs":[${texts}]${on_complete}}`)
   }
 

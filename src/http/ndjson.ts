@@ -48,6 +48,8 @@ interface Entry {
 export async function submitLines(req: Request, res: Response, options: LineOptions, wait: boolean): Promise<void> {
   if (req.headers['idempotency-key'] !== undefined)
     throw new ServiceError('malformed_request', 'a stream has no Idempotency-Key: give its lines a unique_key')
+  if ((req.headers['content-encoding'] ?? 'identity') !== 'identity')
+    throw new ServiceError('unsupported_media_type', 'send the lines without a Content-Encoding')
   const { tracker, submissionRules, now, newId, body_timeout, waitForRoom } = options
   const lines = createLines(submissionRules.max_payload + MAX_ENVELOPE_BYTES)
   const batch = newId()

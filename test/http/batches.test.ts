@@ -60,6 +60,11 @@ describe('a JSON batch', () => {
       .send({ jobs: [greet('a')], on_complete })
       .expect(422)
     expect(other.body.errors).toMatchObject([{ pointer: '/on_complete/depends_on' }])
+    const lost = await http
+      .post('/jobs/batch')
+      .send({ jobs: [greet('a', { depends_on: ['x'] })] })
+      .expect(422)
+    expect(lost.body).toMatchObject({ code: 'unknown_dependency', errors: [{ pointer: '/jobs/0/depends_on/0' }] })
     expect((await http.get('/jobs')).body.jobs).toEqual([])
   })
 
@@ -84,6 +89,7 @@ describe('a JSON batch', () => {
     expect([body.code, Number(headers['retry-after']) > 0]).toEqual(['queue_full', true])
     expect(body.detail).toContain('queue_size is 5')
     expect((await http.get('/jobs')).body.jobs).toEqual([])
+    await http.post('/jobs/batch?on_full=wait').send({ jobs }).expect(503)
     await http.post('/jobs/batch?on_full=never').send({ jobs }).expect(400)
   })
 
@@ -109,7 +115,7 @@ describe('a JSON batch', () => {
 
   test('sent twice with one Idempotency-Key is stored once', async () => {
     const { http } = await startService()
-    const body = { jobs: [greet('a'), greet('b')] }
+    const body = { jobs: [greet('a'), greet('b')], on_complete: greet('last') }
     const post = () => http.post('/jobs/batch').set('Idempotency-Key', 'order-17').send(body)
     const [first, second] = [await post().expect(202), await post().expect(200)]
     expect(second.body.batch_id).toBe(first.body.batch_id)
@@ -117,10 +123,11 @@ describe('a JSON batch', () => {
       first.body.jobs.map(({ id }: { id: string }) => id),
     )
     expect(second.body.jobs[0]).toMatchObject({ deduplicated: true })
+    expect([second.body.on_complete, second.body.jobs.length]).toEqual([first.body.on_complete, 2])
     await post()
       .send({ jobs: [greet('c')] })
       .expect(422)
-    expect((await http.get('/jobs')).body.jobs).toHaveLength(2)
+    expect((await http.get('/jobs')).body.jobs).toHaveLength(3)
   })
 
   test('runs its on_complete job once, when all others are final', async () => {
@@ -248,6 +255,11 @@ describe('an NDJSON batch', () => {
       .set('Idempotency-Key', 'k')
       .send(lines(greet('a')))
       .expect(400)
+    await http
+      .post('/jobs/batch')
+      .set({ ...NDJSON, 'content-encoding': 'gzip' })
+      .send(lines(greet('a')))
+      .expect(415)
     const bytes = Buffer.concat([Buffer.from('{"type":"gr\xff"}\n', 'latin1'), Buffer.from(lines(greet('a')))])
     const twice = lines({ on_complete: greet('x') }, { on_complete: greet('y') })
     const { entries } = await send(url, Buffer.concat([bytes, Buffer.from(twice)]))

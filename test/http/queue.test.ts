@@ -170,6 +170,9 @@ describe('start_by', () => {
     const { id } = await submit({ type: 'greet', start_by: new Date(Date.now() + 500).toISOString() })
     expect(await ends(id)).toMatchObject({ status: 'failed', reason: 'start_by_passed', attempt: 0 })
     await http.post(`/jobs/${busy.id}/cancel`)
+    // Run again on request it has no such limit any more.
+    await http.post(`/jobs/${id}/rerun`).expect(202)
+    await until('it is completed', async () => (await http.get(`/jobs/${id}`)).body.status === 'completed')
   })
 })
 

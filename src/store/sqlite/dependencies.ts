@@ -22,15 +22,16 @@ export function createDependencies(db: Database.Database) {
   const done = db.prepare('DELETE FROM unblocking WHERE on_id = ?')
 
   return {
-    /** What is wrong with what these jobs depend on, or null. Those of the same submission may depend on each other. */
-    check(jobs: readonly Job[]): ServiceError | null {
+    /**
+     * What is wrong with what these jobs depend on, or null. Those of the same submission may depend on each other.
+     * `listed`: they came as a list, into which the pointers lead.
+     */
+    check(jobs: readonly Job[], listed: boolean): ServiceError | null {
       const own = new Set(jobs.map(({ id }) => id))
       const errors = jobs.flatMap(({ depends_on }, i) =>
         depends_on.flatMap((id, k) => {
           if (own.has(id) || statusOf.all(id).length > 0) return []
-          return [
-            { pointer: `${jobs.length > 1 ? `/jobs/${i}` : ''}/depends_on/${k}`, detail: `there is no job ${id}` },
-          ]
+          return [{ pointer: `${listed ? `/jobs/${i}` : ''}/depends_on/${k}`, detail: `there is no job ${id}` }]
         }),
       )
       const [first] = errors

@@ -31,7 +31,7 @@ export function createSubmissions(db: Database.Database, rows: Rows, moves: Move
     const reused = holders.find((holder) => holder instanceof ServiceError)
     if (reused instanceof ServiceError) return reused
     const fresh = jobs.filter((_, i) => holders[i] === null)
-    const refused = refusal(fresh, bounds) ?? moves.dependencies.check(jobs)
+    const refused = refusal(fresh, bounds) ?? moves.dependencies.check(jobs, jobs.length > 1 || batch?.open_by === null)
     if (refused !== null) return refused
     if (batch !== undefined) moves.batches.begin(batch)
     const added: NewJob[] = []
