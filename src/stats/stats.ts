@@ -85,6 +85,7 @@ export function createStats(options: StatsOptions): () => Stats {
   })
 
   function moved(verb: EventVerb, job: Job): void {
+    if (verb === 'submit') return
     if (isFinal(job.status)) load.ended(job.status)
     if (verb === 'claim') claimed(job)
     else if (verb !== 'rescue') ended(job)
