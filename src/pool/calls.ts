@@ -47,9 +47,16 @@ export function createCalls(signal: AbortSignal, open: (port: MessagePort) => vo
   function sendNext(): void {
     const next = underway < CALLS_UNDERWAY ? unsent.shift() : undefined
     if (next === undefined) return
-    underway += 1
     port ??= connect()
-    port.postMessage(next)
+    try {
+      port.postMessage(next)
+      underway += 1
+    } catch (error) {
+      // Its arguments hold what cannot be sent, such as a function.
+      waiting.get(next.call)?.reject(error)
+      waiting.delete(next.call)
+      sendNext()
+    }
   }
 
   function rejectAll(): void {
@@ -67,9 +74,11 @@ export function createCalls(signal: AbortSignal, open: (port: MessagePort) => vo
       if (isStopped()) return Promise.reject(stopped())
       count += 1
       const request: Call = { call: count, method, args }
-      unsent.push(request)
-      sendNext()
-      return new Promise((resolve, reject) => waiting.set(request.call, { resolve, reject }))
+      return new Promise((resolve, reject) => {
+        waiting.set(request.call, { resolve, reject })
+        unsent.push(request)
+        sendNext()
+      })
     },
     end() {
       port?.close()

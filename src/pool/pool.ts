@@ -5,6 +5,7 @@ import type { StopReason } from '../define-job.js'
 import { formatDuration } from '../duration.js'
 import type { Job, JobWithPayload } from '../job.js'
 import type { Failure, Outcome } from '../outcome.js'
+import { died, FLOOD, NOT_BEGUN } from './ended.js'
 import { createInbox } from './inbox.js'
 import type { Progress, Report, RunKey, StopRequest, ThreadData, ThreadMessage } from './protocol.js'
 import { serveCalls } from './serve-calls.js'
@@ -248,18 +249,4 @@ function decide(run: Run, outcome: Outcome): Outcome {
     return { kind: 'released', detail: 'its node was shut down' }
   }
   return run.uncaught === null ? outcome : { kind: 'failed', ...run.uncaught }
-}
-
-const FLOOD: Failure = {
-  code: 'handler_error',
-  message: 'its handler posted messages in masses, other than by ctx: its thread was ended',
-  retryable: true,
-}
-
-const NOT_BEGUN: Outcome = { kind: 'released', detail: 'no thread could be started for it' }
-
-function died(error: unknown): Failure {
-  const out_of_memory = error instanceof Error && 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY'
-  const message = `the thread of this job ended: ${error instanceof Error ? error.message : String(error)}`
-  return { code: out_of_memory ? 'out_of_memory' : 'thread_died', message, retryable: true }
 }
