@@ -27,8 +27,8 @@ export default {
     only('edges-import-edges-and-pure-files', EDGES, [PURE, EDGES]),
     only(
       'the-thread-side-sees-pure-files-only',
-      'src/pool/(thread|protocol|failure|calls|served|artifacts|json-size)\\.ts$',
-      [PURE, 'src/pool/(protocol|failure|calls|served|artifacts|json-size)\\.ts$'],
+      'src/pool/(thread|protocol|failure|calls|served|artifacts|json-size|json-form)\\.ts$',
+      [PURE, 'src/pool/(protocol|failure|calls|served|artifacts|json-size|json-form)\\.ts$'],
     ),
     only('core-imports-no-surface', CORE, [PURE, EDGES, CORE]),
     only('surface-imports-no-service', SURFACE, [PURE, EDGES, CORE, SURFACE]),

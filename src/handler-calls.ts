@@ -10,8 +10,9 @@ import { FINAL_STATUSES, JOB_STATUSES, type Job } from './job.js'
 import type { JobTypes } from './job-types.js'
 import { dependencyJson, jobJson } from './job-view.js'
 import { refuseExtremes } from './json.js'
+import { isLongerThan } from './pool/json-size.js'
 import type { ScanFilter, Store } from './store/store.js'
-import { readSubmission } from './submission.js'
+import { MAX_ENVELOPE_BYTES, readSubmission } from './submission.js'
 import type { JobTracker } from './tracker.js'
 
 export interface HandlerCallsOptions {
@@ -31,6 +32,8 @@ export interface HandlerCallsOptions {
 /** Jobs that one call of `jobs.prune` deletes at the most, and bytes that one reads of an artifact. */
 const PRUNE_STEP = 100
 const READ_STEP = 262_144
+/** Characters of a call's arguments, beside the texts that `submit` and `checkpoint` carry. */
+const MAX_ARGUMENTS = 10_000
 
 const time = z
   .number()
@@ -68,6 +71,11 @@ export type HandlerCalls = (job: Job, method: string, args: unknown, signal: Abo
 
 export function createHandlerCalls(options: HandlerCallsOptions): HandlerCalls {
   const { store, tracker, types, files, quota, max_payload, max_checkpoint, now } = options
+
+  const longest: Partial<Record<Method, number>> = {
+    submit: max_payload + MAX_ENVELOPE_BYTES + MAX_ARGUMENTS,
+    checkpoint: max_checkpoint + MAX_ARGUMENTS,
+  }
 
   const methods: { [M in Method]: (args: z.output<(typeof SCHEMAS)[M]>, job: Job, signal: AbortSignal) => unknown } = {
     async 'jobs.page'({ filter, cursor }, job) {
@@ -135,6 +143,10 @@ export function createHandlerCalls(options: HandlerCallsOptions): HandlerCalls {
 
   return async (job, method, args, signal) => {
     if (!isMethod(method)) throw new ServiceError('invalid_request', `a handler cannot call ${method}`)
+    // Before anything else looks at them: handlers can open a port themselves, and send what they like.
+    if (isLongerThan(args, longest[method] ?? MAX_ARGUMENTS)) {
+      throw new ServiceError('invalid_request', `${method}: its arguments are too large`)
+    }
     const checked = inspect<z.ZodType>(SCHEMAS[method], args)
     if (!checked.ok) {
       const [first] = checked.findings

@@ -6,13 +6,13 @@ import { contentType } from 'mime-types'
 import type { ArtifactOptions } from '../define-job.js'
 import type { Artifact } from '../job.js'
 
-const MAX_ARTIFACTS = 100
+export const MAX_ARTIFACTS = 100
 const MAX_NAME_BYTES = 255
 /** Room is asked for in steps of this, so that small writes do not each ask the main thread. */
 const ROOM_STEP = 1_048_576
 const BUFFER_BYTES = 65_536
 /** RFC 6838 names, then parameters as RFC 9110 §5.6.6 has them. */
-const MEDIA_TYPE = /^[\w!#$&^.+-]{1,127}\/[\w!#$&^.+-]{1,127}(;[\t\x20-\x7e]{1,200})?$/
+export const MEDIA_TYPE = /^[\w!#$&^.+-]{1,127}\/[\w!#$&^.+-]{1,127}(;[\t\x20-\x7e]{1,200})?$/
 
 export interface RunArtifacts {
   /** See `JobContext.artifact`. */
@@ -97,13 +97,13 @@ function artifactError(code: 'artifact_failed' | 'artifact_too_large', message: 
   return Object.assign(new Error(message), { code, retryable: false })
 }
 
+export function isArtifactName(name: string): boolean {
+  if (name.length > MAX_NAME_BYTES || Buffer.byteLength(name) > MAX_NAME_BYTES) return false
+  return name.isWellFormed() && !/^(|\.|\.\.)$|[/\\\p{Cc}]/u.test(name)
+}
+
 function checkName(name: unknown): asserts name is string {
-  const valid =
-    typeof name === 'string' &&
-    name.isWellFormed() &&
-    Buffer.byteLength(name) <= MAX_NAME_BYTES &&
-    !/^(|\.|\.\.)$|[/\\\p{Cc}]/u.test(name)
-  if (!valid)
+  if (typeof name !== 'string' || !isArtifactName(name))
     throw artifactError(
       'artifact_failed',
       `the name of an artifact must be a file name of up to ${MAX_NAME_BYTES} bytes`,

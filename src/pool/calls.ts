@@ -9,6 +9,9 @@ export interface Calls {
   end(): void
 }
 
+/** Calls of one run that are sent and not answered: further ones wait in the thread, whose heap is bounded. */
+const CALLS_UNDERWAY = 100
+
 interface Waiting {
   resolve: (value: never) => void
   reject: (reason: unknown) => void
@@ -17,8 +20,10 @@ interface Waiting {
 /** `open` takes the other end of the port to the main thread; it is made with the first call. */
 export function createCalls(signal: AbortSignal, open: (port: MessagePort) => void): Calls {
   const waiting = new Map<number, Waiting>()
+  const unsent: Call[] = []
   let port: MessagePort | null = null
   let count = 0
+  let underway = 0
 
   // At a shutdown what is nearly done may be completed: its calls are answered on.
   const isStopped = () => signal.aborted && signal.reason !== 'shutdown'
@@ -30,6 +35,8 @@ export function createCalls(signal: AbortSignal, open: (port: MessagePort) => vo
     channel.port1.on('message', (answer: Answer) => {
       const { resolve, reject } = waiting.get(answer.call) ?? {}
       waiting.delete(answer.call)
+      underway -= 1
+      sendNext()
       if ('error' in answer) reject?.(Object.assign(new Error(answer.error.message), answer.error))
       else resolve?.(answer.value as never)
     })
@@ -37,7 +44,23 @@ export function createCalls(signal: AbortSignal, open: (port: MessagePort) => vo
     return channel.port1
   }
 
+  function sendNext(): void {
+    const next = underway < CALLS_UNDERWAY ? unsent.shift() : undefined
+    if (next === undefined) return
+    port ??= connect()
+    try {
+      port.postMessage(next)
+      underway += 1
+    } catch (error) {
+      // Its arguments hold what cannot be sent, such as a function.
+      waiting.get(next.call)?.reject(error)
+      waiting.delete(next.call)
+      sendNext()
+    }
+  }
+
   function rejectAll(): void {
+    unsent.length = 0
     for (const { reject } of waiting.values()) reject(stopped())
     waiting.clear()
   }
@@ -49,14 +72,17 @@ export function createCalls(signal: AbortSignal, open: (port: MessagePort) => vo
   return {
     call(method, args) {
       if (isStopped()) return Promise.reject(stopped())
-      port ??= connect()
       count += 1
       const request: Call = { call: count, method, args }
-      port.postMessage(request)
-      return new Promise((resolve, reject) => waiting.set(request.call, { resolve, reject }))
+      return new Promise((resolve, reject) => {
+        waiting.set(request.call, { resolve, reject })
+        unsent.push(request)
+        sendNext()
+      })
     },
     end() {
       port?.close()
+      unsent.length = 0
       waiting.clear()
     },
   }

@@ -33,6 +33,14 @@ export function textsOf(message: string, stack: unknown, limit: number): Pick<Fa
 
 /** Codes that an error thrown in a handler may name; any other is its own affair. */
 const HANDLER_CODES = ['payload_invalid', 'artifact_failed', 'artifact_too_large'] as const
+/** Codes that a thread may name: the others are for the main thread to find. */
+export const RUN_CODES = [
+  ...HANDLER_CODES,
+  'handler_error',
+  'type_unavailable',
+  'result_not_serialisable',
+  'result_too_large',
+] as const
 
 function fieldsOf(thrown: unknown): { code?: unknown; retryable?: unknown; retry_after_ms?: unknown; stack?: unknown } {
   return thrown !== null && typeof thrown === 'object' ? thrown : {}
@@ -43,8 +51,9 @@ function messageOf(thrown: unknown): string {
   return typeof thrown === 'string' ? thrown : `threw ${JSON.stringify(thrown) ?? typeof thrown}`
 }
 
-export function payloadFailure(error: z.ZodError): Failure {
+/** What the schema says may hold texts of the payload, of any length. */
+export function payloadFailure(error: z.ZodError, limit: number): Failure {
   const [issue] = error.issues
   const message = `the stored payload does not fit its type any more: /${issue?.path.join('/')}: ${issue?.message}`
-  return { code: 'payload_invalid', message, retryable: false }
+  return { code: 'payload_invalid', ...textsOf(message, undefined, limit), retryable: false }
 }

@@ -5,16 +5,9 @@ import type { StopReason } from '../define-job.js'
 import { formatDuration } from '../duration.js'
 import type { Job, JobWithPayload } from '../job.js'
 import type { Failure, Outcome } from '../outcome.js'
-import { textsOf } from './failure.js'
-import {
-  isThreadMessage,
-  type Progress,
-  type Report,
-  type RunKey,
-  type StopRequest,
-  type ThreadData,
-  type ThreadMessage,
-} from './protocol.js'
+import { died, FLOOD, NOT_BEGUN } from './ended.js'
+import { createInbox } from './inbox.js'
+import type { Progress, Report, RunKey, StopRequest, ThreadData, ThreadMessage } from './protocol.js'
 import { serveCalls } from './serve-calls.js'
 import { createThreads, type Errand } from './threads.js'
 
@@ -79,6 +72,14 @@ export function createPool(options: PoolOptions): Pool {
   const runs = new Map<string, Run>()
   const stops = new BroadcastChannel(options.name)
   stops.unref()
+  const inbox = createInbox({
+    limits,
+    onStarted: begin,
+    onMessage: receive,
+    onLog: options.onLog,
+    onStrayError: options.onStrayError,
+    onFlood: stopFlood,
+  })
   const threads = createThreads({
     min_threads: options.min_threads,
     max_old_generation_mb: options.max_old_generation_mb,
@@ -89,40 +90,37 @@ export function createPool(options: PoolOptions): Pool {
       recycle: options.recycle,
       limits: options.limits,
     },
-    onMessage: (message) => {
-      if (isThreadMessage(message)) receive(message)
-    },
+    onMessage: (message, thread) => inbox.receive(message, thread),
     onFailure: options.onFailure,
   })
 
-  /** Handlers share the port of their thread: what they post themselves is held to the same limits. */
+  const find = ({ id, run }: RunKey) => {
+    const entry = runs.get(id)
+    return entry?.run === run ? entry : undefined
+  }
+
   function receive(message: ThreadMessage): void {
-    const run = runs.get(message.id)
-    const current = run?.run === message.run ? run : undefined
+    const run = find(message)
     switch (message.kind) {
-      case 'started':
-        if (current !== undefined) begin(current, message.thread)
-        return
       case 'progress':
-        if (current !== undefined) advance(current, message)
+        if (run !== undefined) advance(run, message)
         return
-      case 'log':
-        options.onLog(message, cut(message.message, limits.log_line))
+      case 'uncaught':
+        if (run === undefined) inbox.onStrayError(message, message.failure)
+        else fail(run, message.failure)
         return
-      case 'uncaught': {
-        const { message: text, stack } = message.failure
-        const failure = { ...message.failure, ...textsOf(text, stack, limits.error) }
-        if (current === undefined) options.onStrayError(message, failure)
-        else fail(current, failure)
-        return
-      }
       case 'last_report':
-        if (current !== undefined) dismiss(current, message.report)
+        if (run !== undefined) dismiss(run, message.report)
         return
       case 'calls':
-        if (current === undefined) message.port.close()
-        else listen(current, message.port)
+        if (run === undefined) message.port.close()
+        else listen(run, message.port)
     }
+  }
+
+  function stopFlood(key: RunKey): void {
+    const run = find(key)
+    if (run !== undefined) fail(run, FLOOD)
   }
 
   function dismiss(run: Run, report: Report): void {
@@ -133,7 +131,11 @@ export function createPool(options: PoolOptions): Pool {
   function listen(run: Run, port: MessagePort): void {
     run.port?.close()
     run.port = port
-    serveCalls(port, (method, args) => options.serve(run.job, method, args, run.calls.signal))
+    serveCalls(
+      port,
+      (method, args) => options.serve(run.job, method, args, run.calls.signal),
+      () => fail(run, FLOOD),
+    )
   }
 
   function advance(run: Run, { percent, note }: Progress): void {
@@ -142,10 +144,15 @@ export function createPool(options: PoolOptions): Pool {
     options.onProgress(run, run.progress)
   }
 
-  function begin(run: Run, thread: number): void {
-    run.thread = threads.began(run, thread)
+  /** Once for each run: handlers could say it again. */
+  function begin(key: RunKey, thread: Worker): boolean {
+    const run = find(key)
+    if (run === undefined || run.begun) return false
+    threads.began(run)
+    run.thread = thread
     run.timers.push(setTimeout(() => ask(run, 'timeout'), run.timeout))
     if (run.asked !== null) signal(run, run.asked)
+    return true
   }
 
   /** The handler's promise may never settle now, and what it left behind must not go on: its thread ends with it. */
@@ -214,9 +221,9 @@ export function createPool(options: PoolOptions): Pool {
 
   return {
     run,
-    stopJob({ id, run }, reason, now = false) {
-      const entry = runs.get(id)
-      if (entry?.run !== run) return false
+    stopJob(key, reason, now = false) {
+      const entry = find(key)
+      if (entry === undefined) return false
       ask(entry, reason)
       if (now) entry.kill.abort()
       return true
@@ -242,12 +249,4 @@ function decide(run: Run, outcome: Outcome): Outcome {
     return { kind: 'released', detail: 'its node was shut down' }
   }
   return run.uncaught === null ? outcome : { kind: 'failed', ...run.uncaught }
-}
-
-const NOT_BEGUN: Outcome = { kind: 'released', detail: 'no thread could be started for it' }
-
-function died(error: unknown): Failure {
-  const out_of_memory = error instanceof Error && 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY'
-  const message = `the thread of this job ended: ${error instanceof Error ? error.message : String(error)}`
-  return { code: out_of_memory ? 'out_of_memory' : 'thread_died', message, retryable: true }
 }

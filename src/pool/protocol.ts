@@ -1,7 +1,7 @@
 // The messages between the pool and its threads; both sides import this file and nothing of each other.
-import { MessagePort } from 'node:worker_threads'
+import type { MessagePort } from 'node:worker_threads'
 import type { StopReason } from '../define-job.js'
-import type { Artifact, JsonText } from '../job.js'
+import type { JsonText } from '../job.js'
 import type { Failure, Outcome } from '../outcome.js'
 
 /** Given to every thread when it starts. */
@@ -62,7 +62,7 @@ export interface Progress {
 /** From a thread while a run goes on. */
 export type ThreadMessage = RunKey &
   (
-    | { kind: 'started'; thread: number }
+    | { kind: 'started' }
     | ({ kind: 'progress' } & Progress)
     | { kind: 'log'; message: string }
     /** Thrown outside the handler's promise: by a timer, an event, a forgotten promise. */
@@ -84,61 +84,5 @@ export type Answer = { call: number } & ({ value: unknown } | { error: { message
 /** To all threads; the one that runs this run fires its signal. */
 export type StopRequest = RunKey & { reason: StopReason }
 
-/** Handlers share the port of their thread and may post what they like. */
-export function isThreadMessage(value: unknown): value is ThreadMessage {
-  const message = fieldsOf(value)
-  if (typeof message.id !== 'string' || typeof message.run !== 'number') return false
-  switch (message.kind) {
-    case 'started':
-      return typeof message.thread === 'number'
-    case 'progress':
-      return isProgress(message)
-    case 'log':
-      return typeof message.message === 'string'
-    case 'uncaught':
-      return typeof fieldsOf(message.failure).code === 'string' && typeof fieldsOf(message.failure).message === 'string'
-    case 'last_report':
-      return isReport(message.report)
-    case 'calls':
-      return message.port instanceof MessagePort
-    default:
-      return false
-  }
-}
-
-/** A handler that forges a report deceives only itself, but what is stored must be what others can read. */
-function isReport(value: unknown): value is Report {
-  const { outcome, progress } = fieldsOf(value)
-  const { kind, code, message, result, artifacts } = fieldsOf(outcome)
-  if (progress !== null && !isProgress(fieldsOf(progress))) return false
-  if (kind === 'completed') return isJson(result) && Array.isArray(artifacts) && artifacts.every(isArtifact)
-  if (kind === 'snoozed') return typeof fieldsOf(outcome).delay === 'number'
-  return kind === 'failed' && typeof code === 'string' && typeof message === 'string'
-}
-
-function isProgress({ percent, note }: Record<string, unknown>): boolean {
-  return Number.isInteger(percent) && (note === null || typeof note === 'string')
-}
-
-function isArtifact(value: unknown): value is Artifact {
-  const { name, bytes, content_type } = fieldsOf(value)
-  return typeof name === 'string' && Number.isInteger(bytes) && typeof content_type === 'string'
-}
-
-function isJson(text: unknown): boolean {
-  if (text === null) return true
-  try {
-    return typeof text === 'string' && JSON.parse(text) !== undefined
-  } catch {
-    return false
-  }
-}
-
-export function isCall(value: unknown): value is Call {
-  const { call, method } = fieldsOf(value)
-  return typeof call === 'number' && typeof method === 'string'
-}
-
-function fieldsOf(value: unknown): Record<string, unknown> {
-  return value !== null && typeof value === 'object' ? (value as Record<string, unknown>) : {}
-}
+/** The last line that is kept of a run which logs more than it may. */
+export const lastLine = (log_lines: number) => `no more lines are logged for this run after ${log_lines}`

@@ -3,13 +3,14 @@ import { Readable } from 'node:stream'
 import type { ArtifactReader, Dependency, JobContext } from '../define-job.js'
 import type { JsonText } from '../job.js'
 import type { Calls } from './calls.js'
+import { changedByJson } from './json-form.js'
 import { isLongerThan } from './json-size.js'
 import type { Limits, Task } from './protocol.js'
 
 type Served = Pick<JobContext, 'jobs' | 'openArtifact' | 'submit' | 'checkpoint'>
 
-/** What a submission has beside its payload takes no more. */
-const ENVELOPE_BYTES = 4_096
+/** What a submission has beside its payload takes no more: MAX_ENVELOPE_BYTES of submission.ts. */
+const ENVELOPE_BYTES = 65_536
 
 export function servedContext({ call }: Calls, { payload: max_payload, checkpoint: max_checkpoint }: Limits): Served {
   return {
@@ -37,8 +38,12 @@ export function servedContext({ call }: Calls, { payload: max_payload, checkpoin
     },
     async submit(job) {
       // As JSON from here on, as over HTTP. What is too large to be taken need not reach the main thread.
+      const most = max_payload + ENVELOPE_BYTES
+      if (isLongerThan(job, most)) throw tooLarge(most, max_payload)
+      const changed = changedByJson(job, 'job')
+      if (changed !== null) throw Object.assign(new TypeError(`submit: ${changed}`), { retryable: false })
       const text = JSON.stringify(job) ?? 'null'
-      if (text.length > max_payload + ENVELOPE_BYTES) throw tooLarge(text.length, max_payload)
+      if (text.length > most) throw tooLarge(most, max_payload)
       return call('submit', { job: text })
     },
   }
@@ -63,8 +68,8 @@ function checkpointTooLarge(max_checkpoint: number): Error {
   return Object.assign(new Error(message), { retryable: false })
 }
 
-function tooLarge(length: number, max_payload: number): Error {
-  const message = `the submitted job has ${length} characters as JSON, its payload may have ${max_payload} bytes (limits.payload)`
+function tooLarge(most: number, max_payload: number): Error {
+  const message = `the submitted job has more than ${most} characters as JSON, its payload may have ${max_payload} bytes (limits.payload)`
   return Object.assign(new Error(message), { retryable: false })
 }
 

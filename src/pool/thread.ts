@@ -5,7 +5,7 @@ import { setPriority } from 'node:os'
 import { basename, resolve } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { getHeapStatistics } from 'node:v8'
-import { BroadcastChannel, parentPort, type TransferListItem, threadId, workerData } from 'node:worker_threads'
+import { BroadcastChannel, parentPort, type TransferListItem, workerData } from 'node:worker_threads'
 import type { z } from 'zod'
 import { cut } from '../cut.js'
 import type { JobContext, JobDefinition, Span } from '../define-job.js'
@@ -16,12 +16,22 @@ import { createRunArtifacts, type RunArtifacts } from './artifacts.js'
 import { createCalls } from './calls.js'
 import { failureOf, payloadFailure } from './failure.js'
 import { isLongerThan } from './json-size.js'
-import type { Limits, Progress, Report, RunKey, StopRequest, Task, ThreadData, ThreadMessage } from './protocol.js'
+import {
+  type Limits,
+  lastLine,
+  type Progress,
+  type Report,
+  type RunKey,
+  type StopRequest,
+  type Task,
+  type ThreadData,
+  type ThreadMessage,
+} from './protocol.js'
 import { type Inputs, inputsOf, servedContext } from './served.js'
 
 /** At most four progress messages a second. */
 const PROGRESS_PAUSE_MS = 250
-const MAX_NOTE_LENGTH = 500
+const MAX_NOTE_BYTES = 500
 
 /** Of a thread, as nice(2) counts: enough for requests to be answered at once while handlers spin in every slot. */
 const NICENESS = 5
@@ -85,7 +95,7 @@ function createThread({ channel, dir, types, recycle, limits }: ThreadData, post
     const { id, run, attempt, type } = task
     const controller = new AbortController()
     current = { id, run, controller }
-    post({ kind: 'started', id, run, thread: threadId })
+    post({ kind: 'started', id, run })
     const calls = createCalls(controller.signal, (port) => post({ kind: 'calls', id, run, port }, [port]))
     const artifacts = createRunArtifacts(task.folder, (bytes) => calls.call('artifacts.reserve', { bytes }))
     const progress = createProgress((report) => post({ kind: 'progress', id, run, ...report }))
@@ -134,7 +144,7 @@ async function handle(
   try {
     const ctx = await context()
     const payload = parsePayload(definition, JSON.parse(task.payload), ctx.config)
-    if (!payload.success) return { kind: 'failed', ...payloadFailure(payload.error) }
+    if (!payload.success) return { kind: 'failed', ...payloadFailure(payload.error, limits.error) }
     const result = await definition.run(payload.data, ctx)
     return completed(result, await artifacts.finish(), limits)
   } catch (error) {
@@ -201,7 +211,7 @@ function createProgress(send: (progress: Progress) => void) {
 
   return {
     async report(percent: number, note?: string): Promise<void> {
-      last = { percent: clamp(percent), note: note === undefined ? null : String(note).slice(0, MAX_NOTE_LENGTH) }
+      last = { percent: clamp(percent), note: note === undefined ? null : cut(String(note), MAX_NOTE_BYTES) }
       const wait = sent_at + PROGRESS_PAUSE_MS - performance.now()
       if (wait > 0) {
         timer ??= setTimeout(flush, wait)
@@ -227,6 +237,6 @@ function createLog({ log_lines, log_line }: Limits, send: (message: string) => v
   return (message: string): void => {
     lines += 1
     if (lines < log_lines) send(cut(String(message), log_line))
-    else if (lines === log_lines) send(`no more lines are logged for this run after ${log_lines}`)
+    else if (lines === log_lines) send(lastLine(log_lines))
   }
 }

@@ -22,7 +22,7 @@ export interface ThreadsOptions {
   /** Heap of one thread in MiB. */
   max_old_generation_mb: number
   data: ThreadData
-  onMessage(message: unknown): void
+  onMessage(message: unknown, thread: Worker): void
   /** Threads die at start, and why; or null: they start again. Told once for each change. */
   onFailure(failure: string | null): void
 }
@@ -39,8 +39,8 @@ export interface Errand {
 export interface Threads {
   /** Rejects where the thread dies or is killed; `begun` then tells whether the task may be the cause. */
   run(errand: Errand): Promise<Report>
-  /** A thread has begun it; answers that thread. */
-  began(errand: Errand, thread: number): Worker | null
+  /** A thread has begun it. */
+  began(errand: Errand): void
   /** Alive or starting. */
   count(): number
   /** Why no thread can be started, or null. */
@@ -138,10 +138,9 @@ export function createThreads(options: ThreadsOptions): Threads {
   const threads = () => [...crews].flatMap(({ piscina }) => piscina.threads)
   return {
     run,
-    began(errand, thread) {
+    began(errand) {
       errand.begun = true
       last_begun = performance.now()
-      return threads().find(({ threadId }) => threadId === thread) ?? null
     },
     count: () => threads().length,
     failure: () => failing,
@@ -169,7 +168,11 @@ function createCrew({ min_threads, max_old_generation_mb, data, onMessage }: Thr
     resourceLimits: { maxOldGenerationSizeMb: max_old_generation_mb, maxYoungGenerationSizeMb: YOUNG_MB },
     workerData: data,
   })
-  piscina.on('message', onMessage)
+  // Piscina's own event does not tell which thread a message came from; before this one no handler is loaded.
+  piscina.on('workerCreate', ({ id }) => {
+    const thread = piscina.threads.find(({ threadId }) => threadId === id)
+    thread?.on('message', (message) => onMessage(message, thread))
+  })
   return { piscina, errands: new Set() }
 }
 
