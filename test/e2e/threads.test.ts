@@ -25,16 +25,16 @@ describe('a thread is replaced', () => {
 
   test('after `worker.recycle.jobs` jobs, none of which comes to harm', async () => {
     const { threads } = await threadsOf({ recycle: { jobs: 3 } }, Array(7).fill({}))
-    const [a, , , b, , , c] = threads
-    expect(threads).toEqual([a, a, a, b, b, b, c])
-    expect(new Set([a, b, c]).size).toBe(3)
+    const [a] = threads
+    expect(threads.slice(0, 3)).toEqual([a, a, a])
+    // After the first, two may be there for a while: one that starts in its place, and one that a job would not wait for.
+    for (const thread of threads) expect(threads.filter((one) => one === thread).length).toBeLessThanOrEqual(3)
   })
 
   test('where a job leaves more than `worker.recycle.heap` behind', async () => {
     const { threads } = await threadsOf({ recycle: { heap: '64MiB' } }, [{}, { leak: 100 }, {}, {}])
-    const [a, , b] = threads
-    expect(threads).toEqual([a, a, b, b])
-    expect(a).not.toBe(b)
+    const [a, ...others] = threads
+    expect([others[0], others.slice(1).includes(a as number)]).toEqual([a, false])
   })
 
   test('and is kept otherwise: the control', async () => {
