@@ -7,6 +7,8 @@ export default defineConfig({
     // They have a run of their own, after jobmill torture.
     exclude: ['test/faults/**'],
     pool: 'forks',
+    // Most of what tests do is to wait for threads and processes: two files at once take little more than half the time.
+    maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 30_000,
   },
