@@ -76,6 +76,14 @@ describe('individually', () => {
     const smtp = await startSmtp({ answers: { sender: '550 not you' } })
     const refused = await send({ to: people(2) }, { host: smtp.host, port: smtp.port })
     expect(refused.error).toBeInstanceOf(NonRetryableError)
+    // With the sender put right, a rerun sends to all.
+    delete smtp.answers.sender
+    const again = await send(
+      { to: people(2) },
+      { host: smtp.host, port: smtp.port },
+      { lastCheckpoint: refused.checkpoints.at(-1) ?? null },
+    )
+    expect(again.result).toMatchObject({ accepted: people(2), rejected: [] })
     await smtp.stop()
     const away = await send({ to: people(2) }, { host: smtp.host, port: smtp.port })
     expect([away.error instanceof NonRetryableError, away.checkpoints]).toEqual([false, []])

@@ -27,7 +27,8 @@ export async function sendIndividually({ to }: Payload, mail: Mail, post: Post, 
     if (outcome === 'sent') accepted.push(place)
     else if (outcome.retryable) left = { count: left.count + 1, answer: outcome.message }
     else rejected.push({ place, answer: outcome.message.slice(0, MAX_ANSWER_LENGTH) })
-    if (isDone(place)) await ctx.checkpoint({ accepted, rejected })
+    // Where nobody was accepted yet it may be the sender that is refused: a rerun is to try all of them again.
+    if (isDone(place) && accepted.length > 0) await ctx.checkpoint({ accepted, rejected })
     const done = accepted.length + rejected.length
     await ctx.progress((100 * done) / recipients.length, `${accepted.length} of ${recipients.length} sent`)
   }
