@@ -116,14 +116,19 @@ export function readSubmission(body: unknown, rules: SubmissionRules, now: numbe
 }
 
 /**
- * The job that waits for the end of a batch: a second thing to wait for would be one too many.
+ * The job that waits for the end of a batch: a second thing to wait for would be one too many, and so would be another
+ * job in its place.
  *
  * @throws ServiceError as readSubmission does
  */
 export function readOnComplete(body: unknown, rules: SubmissionRules, now: number): SubmittedJob {
   const job = readSubmission(body, rules, now)
-  if (job.depends_on === undefined) return job
-  throw invalid('invalid_job', [{ path: ['depends_on'], message: 'must be left out of on_complete' }])
+  const findings = [
+    ...(job.depends_on === undefined ? [] : [{ path: ['depends_on'], message: 'must be left out of on_complete' }]),
+    ...(job.keys.length === 0 ? [] : [{ path: ['unique_key'], message: 'must be left out of on_complete' }]),
+  ]
+  if (findings.length > 0) throw invalid('invalid_job', findings)
+  return job
 }
 
 function uniqueKey(owner: string, key: string, expires_at: number): JobKey {

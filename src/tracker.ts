@@ -8,6 +8,7 @@ import { type EventVerb, isFinal, type Job, type JsonText, type Rules, type Verb
 import { newJob, type Submission } from './new-job.js'
 import { type Outcome, stepAfter } from './outcome.js'
 import type { RunKey } from './pool/protocol.js'
+import { createRunLogs } from './run-logs.js'
 import type { Share } from './slot-shares.js'
 import type {
   Accepted,
@@ -25,7 +26,6 @@ import type {
   ProgressReport,
   Pruned,
   PruneRequest,
-  RunNotes,
   Store,
 } from './store/store.js'
 
@@ -105,21 +105,6 @@ export function createTracker(options: TrackerOptions): JobTracker {
 
   function tell<J extends Job>(verb: EventVerb, jobs: readonly J[]): void {
     for (const job of jobs) bus.publish({ kind: 'job', verb, job })
-  }
-
-  /** Log lines since the last turn of the event loop, by run: they share a write. */
-  let unwritten = new Map<string, RunNotes>()
-  let writing = false
-
-  async function writeLogs(): Promise<void> {
-    const notes = [...unwritten.values()]
-    unwritten = new Map()
-    writing = false
-    try {
-      await store.append(notes)
-    } catch (error) {
-      bus.publish({ kind: 'store_trouble', doing: 'storing log lines', message: String(error) })
-    }
   }
 
   /** Sends the ending until it is stored. It is told in the turn in which the store answers, so events keep the order of writes. */
@@ -215,14 +200,7 @@ export function createTracker(options: TrackerOptions): JobTracker {
       return answer
     },
 
-    log({ id, run }, message) {
-      const key = `${id} ${run}`
-      const notes = unwritten.get(key) ?? { id, run, lines: [] }
-      notes.lines.push({ at: now(), message })
-      unwritten.set(key, notes)
-      if (!writing) setImmediate(() => void writeLogs())
-      writing = true
-    },
+    log: createRunLogs(store, bus, now),
 
     async checkpoint({ id, run }, value) {
       if (!(await store.checkpoint({ id, run }, value))) throw new Error('this run is over')

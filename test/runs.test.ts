@@ -1,6 +1,21 @@
 // What handlers do, good and bad, through the whole service: each run becomes one outcome, and harms nobody else.
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { startService } from './support/service.js'
+import { until } from './support/until.js'
+
+/** Keeps this thread busy, so that what comes over several ports waits and is not read in the order in which it was posted. */
+function occupy(): void {
+  let over = false
+  onTestFinished(() => {
+    over = true
+  })
+  const spin = () => {
+    const end = performance.now() + 10
+    while (performance.now() < end);
+    if (!over) setImmediate(spin)
+  }
+  spin()
+}
 
 describe('a handler', () => {
   test.each([
@@ -158,5 +173,17 @@ describe('the log', () => {
     const own = lines.filter((line) => line.id === id)
     expect(own.map(({ msg }) => msg)).toEqual(['job submit', 'job claim', 'job complete'])
     expect(JSON.stringify(lines)).not.toContain('a-secret-name')
+  })
+
+  test('of jobs that end at once is kept as well, while the service has much to do', async () => {
+    const says = `export default { run(_, ctx) { ctx.log('said') } }`
+    const { submit, ends, http } = await startService({ files: { 'types/says.mjs': says } })
+    await ends((await submit({ type: 'says' })).id)
+    occupy()
+    for (let i = 0; i < 10; i += 1) {
+      const { id } = await submit({ type: 'says' })
+      await ends(id)
+      await until(`${id} has its line`, async () => (await http.get(`/jobs/${id}/logs`)).body.logs.length === 1, 2_000)
+    }
   })
 })

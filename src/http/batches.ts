@@ -11,6 +11,7 @@ import { ownerOf } from './auth.js'
 import { readBody } from './body.js'
 import { idempotencyKeys } from './idempotency.js'
 import { isNdjson, type LineOptions, submitLines } from './ndjson.js'
+import { readQuery } from './query.js'
 import { route, sendJson, sendJsonText } from './reply.js'
 import { whenGone } from './waits.js'
 
@@ -40,7 +41,7 @@ export function batchRoutes(app: Express, options: BatchRoutes): void {
 
   route(app, '/jobs/batch', {
     async post(req, res) {
-      const { on_full } = readQuery(req)
+      const { on_full } = readQuery(query, req.query)
       options.refuseWhileDraining()
       if (isNdjson(req)) await submitLines(req, res, options, on_full !== 'reject')
       else await submitWhole(req, res, on_full === 'wait')
@@ -125,14 +126,6 @@ export function batchRoutes(app: Express, options: BatchRoutes): void {
       sendJson(res, batch.jobs.processing > 0 ? 202 : 200, batch)
     },
   })
-}
-
-/** @throws ServiceError invalid_query */
-function readQuery(req: Request): z.output<typeof query> {
-  const checked = inspect(query, req.query)
-  if (checked.ok) return checked.data
-  const [first] = checked.findings
-  throw new ServiceError('invalid_query', `${first?.path.join('.')}: ${first?.message}`)
 }
 
 function idOf(req: Request): string {

@@ -2,10 +2,10 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { ServiceError } from '../errors.js'
-import { inspect } from '../explain.js'
 import { CLOCK_SLACK_MS, lowestIdAt } from '../ids.js'
 import { JOB_STATUSES, type JobStatus } from '../job.js'
 import type { JobFilter } from '../store/store.js'
+import { pageSize, readQuery } from './query.js'
 
 export interface JobQuery {
   filter: JobFilter
@@ -13,9 +13,6 @@ export interface JobQuery {
   /** The id that the page starts below; null for the first page. */
   before: string | null
 }
-
-const DEFAULT_LIMIT = 50
-const MAX_LIMIT = 500
 
 const query = z.strictObject({
   status: z
@@ -33,12 +30,7 @@ const query = z.strictObject({
     .datetime({ offset: true, error: 'must be a time such as "2030-01-31T08:30:00Z"' })
     .transform((text) => Date.parse(text))
     .optional(),
-  limit: z
-    .string()
-    .regex(/^\d{1,9}$/, `must be a whole number from 1 to ${MAX_LIMIT}`)
-    .transform(Number)
-    .pipe(z.int().min(1).max(MAX_LIMIT))
-    .default(DEFAULT_LIMIT),
+  limit: pageSize(50, 500),
   cursor: z.string().max(500).optional(),
 })
 
@@ -48,12 +40,7 @@ function isStatus(text: string): text is JobStatus {
 
 /** @throws ServiceError invalid_query */
 export function readJobQuery(parameters: unknown): JobQuery {
-  const checked = inspect(query, parameters)
-  if (!checked.ok) {
-    const [first] = checked.findings
-    throw new ServiceError('invalid_query', `${first?.path.join('.')}: ${first?.message}`)
-  }
-  const { limit, cursor, ...asked } = checked.data
+  const { limit, cursor, ...asked } = readQuery(query, parameters)
   const { created_after: since } = asked
   const filter = { ...asked, from_id: since === undefined ? undefined : lowestIdAt(since - CLOCK_SLACK_MS) }
   return { filter, limit, before: cursor === undefined ? null : readCursor(cursor, filter) }

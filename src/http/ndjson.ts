@@ -7,13 +7,14 @@ import { refuseExtremes } from '../json.js'
 import type { WaitForRoom } from '../room.js'
 import { MAX_ENVELOPE_BYTES, readOnComplete, readSubmission, type SubmissionRules } from '../submission.js'
 import type { JobTracker, SubmittedJob } from '../tracker.js'
+import { liftBodyTime } from './body-time.js'
 import { createLines, type Line } from './lines.js'
 
 export interface LineOptions {
   tracker: JobTracker
   waitForRoom: WaitForRoom
   submissionRules: SubmissionRules
-  /** Milliseconds that a stream may be silent. */
+  /** Milliseconds that a stream may be silent, or leave its answers unread. */
   body_timeout: number
   newId(): string
   now(): number
@@ -104,6 +105,8 @@ export async function submitLines(req: Request, res: Response, options: LineOpti
         return false
       }
       for (const { line } of part) answer(line, error)
+      // That line may come again.
+      if (plan.on_complete) has_last = false
       return true
     }
   }
@@ -161,10 +164,18 @@ export async function submitLines(req: Request, res: Response, options: LineOpti
     }
     res.write(out)
     out = ''
-    if (res.writableLength > UNREAD_BYTES) await once(res, 'drain', { signal: gone.signal }).catch(() => {})
+    if (res.writableLength > UNREAD_BYTES) await taken()
+  }
+
+  /** A client that takes none of its answers for as long as it may be silent is gone. */
+  async function taken(): Promise<void> {
+    const timer = setTimeout(() => res.destroy(), body_timeout)
+    await once(res, 'drain', { signal: gone.signal }).catch(() => {})
+    clearTimeout(timer)
   }
 
   // The limits of a body are not for a stream: it may take its time as long as it is not silent.
+  liftBodyTime(req)
   req.socket.setTimeout(0)
   try {
     for await (const chunk of silentAtMost(req, body_timeout)) {

@@ -2,8 +2,7 @@
 
 import type { Request, Response } from 'express'
 import { z } from 'zod'
-import { ServiceError } from '../errors.js'
-import { inspect } from '../explain.js'
+import { readQuery } from './query.js'
 
 const LONGEST_S = 60
 
@@ -24,10 +23,7 @@ const query = z.strictObject({
  * @throws ServiceError invalid_query
  */
 export function readWait(parameters: unknown): number {
-  const checked = inspect(query, parameters)
-  if (checked.ok) return 1_000 * (checked.data.wait ?? 0)
-  const [first] = checked.findings
-  throw new ServiceError('invalid_query', `${first?.path.join('.')}: ${first?.message}`)
+  return 1_000 * (readQuery(query, parameters).wait ?? 0)
 }
 
 /** Milliseconds, at most a minute; null where nothing is preferred. A preference that cannot be read is none. */

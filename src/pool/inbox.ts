@@ -16,7 +16,7 @@ const PROGRESS = { burst: 20, a_second: 10 }
 
 export interface InboxOptions {
   limits: Limits
-  /** False: that run does not wait here for its thread. */
+  /** False: no run of this pool waits for that message. */
   onStarted(run: RunKey, thread: Worker): boolean
   /** From the thread of that run, which may have ended meanwhile. */
   onMessage(message: ThreadMessage): void

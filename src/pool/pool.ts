@@ -7,6 +7,7 @@ import type { Job, JobWithPayload } from '../job.js'
 import type { Failure, Outcome } from '../outcome.js'
 import { died, FLOOD, NOT_BEGUN } from './ended.js'
 import { createInbox } from './inbox.js'
+import { createOvertaken } from './overtaken.js'
 import type { Progress, Report, RunKey, StopRequest, ThreadData, ThreadMessage } from './protocol.js'
 import { serveCalls } from './serve-calls.js'
 import { createThreads, type Errand } from './threads.js'
@@ -70,6 +71,7 @@ interface Run extends RunKey, Errand {
 export function createPool(options: PoolOptions): Pool {
   const { limits } = options
   const runs = new Map<string, Run>()
+  const overtaken = createOvertaken()
   const stops = new BroadcastChannel(options.name)
   stops.unref()
   const inbox = createInbox({
@@ -147,7 +149,8 @@ export function createPool(options: PoolOptions): Pool {
   /** Once for each run: handlers could say it again. */
   function begin(key: RunKey, thread: Worker): boolean {
     const run = find(key)
-    if (run === undefined || run.begun) return false
+    if (run === undefined) return overtaken.take(key)
+    if (run.begun) return false
     threads.began(run)
     run.thread = thread
     run.timers.push(setTimeout(() => ask(run, 'timeout'), run.timeout))
@@ -211,7 +214,9 @@ export function createPool(options: PoolOptions): Pool {
 
   async function reportOf(run: Run): Promise<Report> {
     try {
-      return await threads.run(run)
+      const report = await threads.run(run)
+      if (!run.begun) overtaken.add(run)
+      return report
     } catch (error) {
       // It may still be inside a native call, or alive after all: its slot is free only when it is really gone.
       await run.thread?.terminate()

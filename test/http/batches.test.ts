@@ -60,6 +60,11 @@ describe('a JSON batch', () => {
       .send({ jobs: [greet('a')], on_complete })
       .expect(422)
     expect(other.body.errors).toMatchObject([{ pointer: '/on_complete/depends_on' }])
+    const unique = await http
+      .post('/jobs/batch')
+      .send({ jobs: [greet('a')], on_complete: greet('z', { unique_key: 'u' }) })
+      .expect(422)
+    expect(unique.body.errors).toMatchObject([{ pointer: '/on_complete/unique_key' }])
     const lost = await http
       .post('/jobs/batch')
       .send({ jobs: [greet('a', { depends_on: ['x'] })] })

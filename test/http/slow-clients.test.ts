@@ -1,6 +1,7 @@
 // Clients that are slow, silent, many or odd, on raw sockets: each is ended in its time, and harms nobody else.
-import { describe, expect, test } from 'vitest'
-import { type Client, GET, open, post } from '../support/raw.js'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { type Client, chunk, GET, open, post, stream } from '../support/raw.js'
 import { startService } from '../support/service.js'
 import { until } from '../support/until.js'
 
@@ -55,6 +56,42 @@ describe('a slow client', () => {
     expect(lasted).toBeGreaterThan(1_800)
     // Not a second later, as Node has it.
     expect(lasted).toBeLessThan(2_800)
+  })
+
+  test('that streams jobs line by line may take longer than server.body_timeout, and is ended when it is silent', async () => {
+    const { url, http } = await startService({ config: { server: QUICK } })
+    const client = await open(url, stream('/jobs/batch'))
+    const begun = performance.now()
+    for (let sent = 1; performance.now() - begun < 1_600; sent += 1) {
+      client.socket.write(chunk('{"type":"greet"}\n'))
+      await until('the line is answered', () => client.received().split('"status":').length > sent)
+      await sleep(200)
+    }
+    expect(client.closed()).toBe(false)
+    await until('it is ended', client.closed)
+    expect((await http.get('/jobs?limit=500')).body.jobs).toHaveLength(client.received().split('"status":').length - 1)
+  })
+
+  test('that streams jobs and reads no answers is ended after server.body_timeout', async () => {
+    const { url } = await startService({ config: { server: QUICK } })
+    const { socket } = await open(url, stream('/jobs/batch'))
+    socket.pause()
+    const broken = chunk('x\n'.repeat(10_000))
+    // Each of them is answered with more bytes than it has: what both sides keep for the client is soon full.
+    for (let i = 0; i < 50; i += 1) socket.write(broken)
+    // A paused socket does not see its end; what is written then does.
+    await until('it is ended', () => {
+      socket.write(broken)
+      return socket.destroyed
+    })
+  })
+
+  test('that sends lines where none are taken has no longer than for any body', async () => {
+    const { url } = await startService({ config: { server: QUICK } })
+    const client = await open(url, stream('/jobs'))
+    const drip = setInterval(() => client.socket.write(chunk('{"type":"greet"}\n')), 100)
+    onTestFinished(() => clearInterval(drip))
+    await until('it is ended', client.closed)
   })
 
   test('is served within the limits: the control', async () => {

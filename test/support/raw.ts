@@ -26,3 +26,9 @@ export const GET = 'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n'
 
 export const post = (headers: string, body = '') =>
   `POST /jobs HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n\r\n${body}`
+
+/** A request whose lines come as chunks. */
+export const stream = (path: string) =>
+  `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n`
+
+export const chunk = (text: string) => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`

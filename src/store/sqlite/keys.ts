@@ -55,6 +55,13 @@ export function createKeys(db: Database.Database, rows: Rows) {
         take.run(kind, owner, key, id, fingerprint, expires_at)
     },
 
+    /** The request came by its unique_key to that job: sent again, it is to come there by its Idempotency-Key. */
+    join({ keys = [], created_at }: NewJob, id: string): void {
+      for (const key of keys)
+        if (key.kind === 'idempotency' && holderOf(key, created_at) === null)
+          take.run(key.kind, key.owner, key.key, id, key.fingerprint, key.expires_at)
+    },
+
     /** Forgets up to `limit` keys that nobody can meet any more. */
     expire: (now: number, limit: number): void => void expire.run(now, limit),
   }

@@ -38,13 +38,20 @@ export function createSubmissions(db: Database.Database, rows: Rows, moves: Move
     const accepted = jobs.map((job, i): Accepted => {
       // One before it in this submission may have taken its key.
       const holder = holders[i] ?? keys.holder(job)
-      if (holder !== null) return { job: holder as JobWithPayload, deduplicated: true }
+      if (holder !== null) {
+        if (batch === undefined) keys.join(job, (holder as JobWithPayload).id)
+        return { job: holder as JobWithPayload, deduplicated: true }
+      }
       rows.insert(job)
       keys.take(job)
       for (const text of tagsOf(job)) tag.run(job.id, text)
       added.push(job)
       return { job, deduplicated: false }
     })
+    // The Idempotency-Key of a batch stands with its first job, or with the first new one where that was there before.
+    const [first] = added
+    if (batch !== undefined && first !== undefined && accepted[0]?.deduplicated === true)
+      keys.join(jobs[0] as NewJob, first.id)
     countIn(added)
     moves.batches.added(added)
     return follow(accepted, batch)

@@ -130,4 +130,20 @@ export function batching(stage: () => Promise<Stage>): void {
     expect(again.map(({ job }) => job.id)).toEqual(first.map(({ job }) => job.id))
     expect((await the.store.list({}, 10, null)).jobs).toHaveLength(2)
   })
+
+  test('a batch whose first job was there by its unique key is answered again all the same', async () => {
+    const the = await stage()
+    const unique = { kind: 'unique' as const, owner: '', key: 'u', fingerprint: null, expires_at: T0 + 999 }
+    const idempotency = { kind: 'idempotency' as const, owner: '', key: 'k', fingerprint: 'f', expires_at: T0 + 999 }
+    const [there] = await the.store.submit([{ ...aJob(), keys: [unique] }], NO_BOUNDS)
+    const send = async () => {
+      const id = v7()
+      const jobs = [{ ...aJob({ batch_id: id }), keys: [idempotency, unique] }, aJob({ batch_id: id })]
+      return the.store.submit(jobs, NO_BOUNDS, { id, created_at: T0, open_by: null, on_complete: null })
+    }
+    const [first, again] = [await send(), await send()]
+    expect(first).toMatchObject([{ job: { id: there?.job.id }, deduplicated: true }, { deduplicated: false }])
+    expect(again).toMatchObject([{ job: { id: first[1]?.job.id }, deduplicated: true }])
+    expect((await the.store.list({}, 10, null)).jobs).toHaveLength(2)
+  })
 }

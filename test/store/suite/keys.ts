@@ -131,6 +131,19 @@ export function keying(stage: () => Promise<Stage>): void {
     ])
   })
 
+  test('who came by a unique key to a job comes there again by the idempotency key of that submission', async () => {
+    const the = await stage()
+    const first = keyed([unique('u')])
+    await the.store.submit([first], NO_BOUNDS)
+    const send = (at: number) =>
+      the.store.submit([keyed([idempotency('k'), unique('u', { expires_at: at + 1 })], at)], NO_BOUNDS)
+    expect(await send(T0)).toMatchObject([{ job: { id: first.id }, deduplicated: true }])
+    await the.store.cancel(first.id, 'not wanted', T0 + 1)
+    // Now the unique key is free.
+    await the.store.submit([keyed([unique('u', { expires_at: T0 + 2 * WINDOW })], T0 + WINDOW)], NO_BOUNDS)
+    expect(await send(T0 + 2)).toMatchObject([{ job: { id: first.id }, deduplicated: true }])
+  })
+
   test('keys survive a crash', async () => {
     const the = await stage()
     const job = keyed([idempotency('k'), unique('u')])

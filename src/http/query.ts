@@ -1,0 +1,22 @@
+// Reads query strings: what is wrong with one is a 400 that names the parameter.
+import { z } from 'zod'
+import { ServiceError } from '../errors.js'
+import { inspect } from '../explain.js'
+
+/** @throws ServiceError invalid_query */
+export function readQuery<S extends z.ZodType>(schema: S, parameters: unknown): z.output<S> {
+  const checked = inspect(schema, parameters)
+  if (checked.ok) return checked.data
+  const [first] = checked.findings
+  throw new ServiceError('invalid_query', `${first?.path.join('.')}: ${first?.message}`)
+}
+
+/** How many entries a page may have. */
+export function pageSize(usual: number, most: number) {
+  return z
+    .string()
+    .regex(/^\d{1,9}$/, `must be a whole number from 1 to ${most}`)
+    .transform(Number)
+    .pipe(z.int().min(1).max(most))
+    .default(usual)
+}
