@@ -16,6 +16,7 @@ export const PROBLEMS = {
   job_final: { status: 409, title: 'The job is final' },
   job_running: { status: 409, title: 'The job is running' },
   job_needed: { status: 409, title: 'Another job waits for this one' },
+  batch_closed: { status: 409, title: 'The batch takes no more jobs' },
   job_not_final: { status: 409, title: 'The job is not final' },
   body_too_large: { status: 413, title: 'The body is too large' },
   range_not_satisfiable: { status: 416, title: 'The artifact has no such range' },

@@ -1,10 +1,10 @@
 // The only writer of job state: each verb goes to the store, and each write that took effect becomes one event.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Adjustment } from './adjust.js'
+import { type Adjustment, isTooLate } from './adjust.js'
 import type { BackoffPolicy } from './backoff.js'
 import { type ErrorRecord, ServiceError } from './errors.js'
 import type { EventBus } from './events.js'
-import { type EventVerb, isFinal, type Job, type JsonText, type Rules, type Verb } from './job.js'
+import { type EventVerb, isFinal, type Job, type JsonText, type Rules, timestamp, type Verb } from './job.js'
 import { newJob, type Submission } from './new-job.js'
 import { type Outcome, stepAfter } from './outcome.js'
 import type { RunKey } from './pool/protocol.js'
@@ -211,7 +211,8 @@ export function createTracker(options: TrackerOptions): JobTracker {
       if (answer === null) return null
       const { job, before, changed } = answer
       if (!changed && isFinal(before)) throw new ServiceError('job_final', `job ${id} is ${before} already`)
-      if (!changed) throw new ServiceError('job_running', `job ${id} is ${before}`)
+      if (!changed && before === 'processing') throw new ServiceError('job_running', `job ${id} is ${before}`)
+      if (!changed && isTooLate(job, change)) throw tooLate(job)
       tell('adjust', [job])
       return job
     },
@@ -291,6 +292,11 @@ export function createTracker(options: TrackerOptions): JobTracker {
 
 function unstorable({ attempt }: Job, message: string): ErrorRecord {
   return { code: 'outcome_not_storable', message, attempt }
+}
+
+function tooLate({ start_by }: Job): ServiceError {
+  const detail = `must be earlier than ${timestamp(start_by ?? 0)}, its start_by`
+  return new ServiceError('invalid_request', `/run_at: ${detail}`, { errors: [{ pointer: '/run_at', detail }] })
 }
 
 /** What ended a run, read off the job after it: the store may have overruled the step that was asked for. */

@@ -29,7 +29,7 @@ const GROUP_BYTES = 1_048_576
 const UNREAD_BYTES = 262_144
 const ROOM_POLL_MS = 1_000
 /** Errors of the whole store: what would be wrong with one line is wrong with all. */
-const OF_ALL: readonly ProblemCode[] = ['storage_full', 'store_busy', 'outcome_unknown', 'draining']
+const OF_ALL: readonly ProblemCode[] = ['storage_full', 'store_busy', 'outcome_unknown', 'draining', 'batch_closed']
 
 export function isNdjson({ headers }: IncomingMessage): boolean {
   return /^application\/(x-)?ndjson\s*(;|$)/i.test(headers['content-type'] ?? '')

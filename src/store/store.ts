@@ -33,7 +33,10 @@ export interface Store {
   checkpoint(run: { id: string; run: number }, value: JsonText): Promise<boolean>
   /** Cancels a job that does not run; stores the request where it does; leaves a final one as it is. Null: no such job. */
   cancel(id: string, detail: string, now: number): Promise<CancelAnswer | null>
-  /** Does so with jobs of a batch, a bounded piece of them, those with ids above `after`. Null: no such batch. */
+  /**
+   * Does so with jobs of a batch, a bounded piece of them, those with ids above `after`; an open one takes no more from now
+   * on. Null: no such batch.
+   */
   cancelBatch(id: string, after: string, detail: string, now: number): Promise<BatchCancel | null>
   /** Changes when a job runs that is not running, nor final; `changed` tells whether. Null: no such job. */
   adjust(id: string, change: Adjustment, now: number): Promise<{ job: Job; before: JobStatus; changed: boolean } | null>

@@ -233,6 +233,33 @@ describe('an NDJSON batch', () => {
     expect(await ends(last.id)).toMatchObject({ status: 'completed' })
   })
 
+  test('stores no line any more when its batch is cancelled', async () => {
+    const { url, http, get } = await startService()
+    let text = ''
+    const answers = () =>
+      text
+        .split('\n')
+        .slice(0, -1)
+        .map((line) => JSON.parse(line))
+    const client = request(`${url}/jobs/batch`, { method: 'POST', headers: NDJSON })
+    const ended = new Promise<string>((resolve) => {
+      client.on('response', (response) => {
+        response.on('data', (piece) => (text += piece)).on('end', () => resolve(String(response.headers.location)))
+      })
+    })
+    client.write(lines(greet('a', { delay: 3_600 })))
+    const first = await until('an answer', () => answers()[0])
+    const { batch_id } = (await http.get(`/jobs/${first.id}`)).body
+    await http.post(`/batches/${batch_id}/cancel`).expect(200)
+    client.end(lines(greet('b'), greet('c')))
+    expect(await ended).toBe(`/batches/${batch_id}`)
+    expect(answers().slice(1)).toMatchObject(
+      [2, 3].map((line) => ({ line, error: { code: 'batch_closed', status: 409 } })),
+    )
+    expect((await get(first.id)).status).toBe('cancelled')
+    expect((await http.get('/jobs')).body.jobs).toHaveLength(1)
+  })
+
   test('that breaks off keeps what was answered, and ends its batch', async () => {
     const { url, http, ends } = await startService()
     let text = ''

@@ -187,6 +187,14 @@ describe('PATCH /jobs/:id', () => {
     expect((await http.patch(`/jobs/${id}`).send({ priority: 2 }).expect(409)).body.code).toBe('job_final')
   })
 
+  test('refuses a time at which the job would have expired', async () => {
+    const { http, submit } = await start()
+    const { id } = await submit({ type: 'greet', delay: 3_600, start_by: '2998-01-01T00:00:00Z' })
+    const { body } = await http.patch(`/jobs/${id}`).send({ run_at: '2999-01-01T00:00:00Z' }).expect(422)
+    expect(body).toMatchObject({ code: 'invalid_request', errors: [{ pointer: '/run_at' }] })
+    await http.patch(`/jobs/${id}`).send({ run_at: '2997-01-01T00:00:00Z' }).expect(200)
+  })
+
   test('refuses a job that runs, one that is not there, and what is no change', async () => {
     const { http, submit, reaches } = await start()
     const { id } = await submit({ type: 'polite', payload: {} })

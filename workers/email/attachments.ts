@@ -40,7 +40,8 @@ function sourcesOf(id: string, { artifact, name }: Given, { dependencies }: JobC
   const made = job.artifacts.filter((candidate) => artifact === undefined || candidate.name === artifact)
   if (made.length === 0) {
     const there = job.artifacts.map(({ name }) => name).join(', ') || 'none'
-    throw new InvalidPayloadError(`attachments: job ${id} has no artifact "${artifact ?? ''}", it has ${there}`)
+    const wanted = artifact === undefined ? 'no artifacts' : `no artifact "${artifact}", it has ${there}`
+    throw new InvalidPayloadError(`attachments: job ${id} has ${wanted}`)
   }
   return made.map((found) => ({ ...found, job: id, artifact: found.name, name: name ?? found.name }))
 }

@@ -15,7 +15,8 @@ export function createBatches(db: Database.Database) {
   )
   const begin = db.prepare(
     `INSERT INTO batches (id, created_at, open_by, on_complete) VALUES (?, ?, ?, ?)
-     ON CONFLICT DO UPDATE SET open_by = excluded.open_by, on_complete = coalesce(on_complete, excluded.on_complete)`,
+     ON CONFLICT DO UPDATE SET on_complete = coalesce(on_complete, excluded.on_complete) 
+     WHERE open_by IS NOT NULL AND refuses = 0`,
   )
   const add = new Map(
     JOB_STATUSES.map((status) => [
@@ -23,6 +24,7 @@ export function createBatches(db: Database.Database) {
       db.prepare(`UPDATE batches SET stored = stored + @n, ${status} = ${status} + @n WHERE id = @id`),
     ]),
   )
+  const refuse = db.prepare('UPDATE batches SET refuses = 1 WHERE id = ? AND open_by IS NOT NULL')
   const close = db.prepare('UPDATE batches SET open_by = NULL WHERE id = ?')
   const orphans = db.prepare<[string], { id: string }>(
     'SELECT id FROM batches WHERE open_by IS NOT NULL AND open_by <> ?',
@@ -49,9 +51,9 @@ export function createBatches(db: Database.Database) {
       return { id, created_at, open: open_by !== null, on_complete, jobs: jobs as Batch['jobs'] }
     },
 
-    /** Makes the batch, or goes on with one that is open. */
-    begin({ id, created_at, open_by, on_complete }: NewBatch): void {
-      begin.run(id, created_at, open_by, on_complete)
+    /** Makes the batch, or goes on with one that is open. False: it takes no more jobs. */
+    begin({ id, created_at, open_by, on_complete }: NewBatch): boolean {
+      return begin.run(id, created_at, open_by, on_complete).changes === 1
     },
 
     added(jobs: readonly Job[]): void {
@@ -60,6 +62,9 @@ export function createBatches(db: Database.Database) {
         add.get(status as JobStatus)?.run({ n, id })
       }
     },
+
+    /** No job comes into it any more, though whoever has it open does not know yet. */
+    refuse: (id: string): void => void refuse.run(id),
 
     close(id: string): void {
       close.run(id)

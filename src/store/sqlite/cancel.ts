@@ -25,6 +25,8 @@ export function createCancels(rows: Rows, moves: Moves) {
     const found = moves.batches.members(id, after, CANCEL_STEP)
     const next = found.length === CANCEL_STEP ? (found.at(-1) ?? null) : null
     const done: BatchCancel = { cancelled: [], requested: [], unblocked: [], next }
+    // What a stream would still add to it is not wanted either.
+    moves.batches.refuse(id)
     for (const job of found) {
       const answer = cancel(job, detail, now)
       if (answer === null) continue

@@ -33,7 +33,8 @@ export function createSubmissions(db: Database.Database, rows: Rows, moves: Move
     const fresh = jobs.filter((_, i) => holders[i] === null)
     const refused = refusal(fresh, bounds) ?? moves.dependencies.check(jobs, jobs.length > 1 || batch?.open_by === null)
     if (refused !== null) return refused
-    if (batch !== undefined) moves.batches.begin(batch)
+    if (batch !== undefined && !moves.batches.begin(batch))
+      return new ServiceError('batch_closed', `batch ${batch.id} was cancelled, or is closed: it takes no more jobs`)
     const added: NewJob[] = []
     const accepted = jobs.map((job, i): Accepted => {
       // One before it in this submission may have taken its key.

@@ -80,6 +80,23 @@ export function batching(stage: () => Promise<Stage>): void {
     }
   })
 
+  test('a cancelled batch takes no more jobs, also where it was open; another one does', async () => {
+    const the = await stage()
+    const { id, last } = await aBatch(the, 1, { open: true })
+    const more = () => {
+      const open = { id, created_at: T0, open_by: the.node, on_complete: null }
+      return the.store.submit([aJob({ batch_id: id })], NO_BOUNDS, open)
+    }
+    await more()
+    const { cancelled = [] } = (await the.store.cancelBatch(id, '', 'stop', T0 + 1)) ?? {}
+    await expect(more()).rejects.toMatchObject({ code: 'batch_closed' })
+    for (const job of cancelled) await the.store.remove(job.id)
+    await expect(more()).rejects.toMatchObject({ code: 'batch_closed' })
+    expect(await the.store.batch(id)).toMatchObject({ open: true, jobs: { cancelled: 2, pending: 0 } })
+    expect(ids(await the.store.closeBatch(id, T0 + 2))).toEqual([last?.id])
+    await aBatch(the, 1, { open: true })
+  })
+
   test('a cancel reaches all jobs of the batch and no others', async () => {
     const the = await stage()
     const { id, last } = await aBatch(the, 450)

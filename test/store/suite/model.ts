@@ -4,6 +4,7 @@ import { isFinal, type JobWithPayload, type Step, transition, withCancelRequest 
 import { RULES } from './stage.js'
 
 interface ModelBatch {
+  refuses?: boolean
   open_by: string | null
   on_complete: string | null
   /** All that ever were in it, by their present or last status. */

@@ -176,6 +176,16 @@ export function takingTurns(stage: () => Promise<Stage>): void {
     expect(ids(await the.claim([3], { at: T0 + 12 }))).toEqual([first.id])
   })
 
+  test('a job is not adjusted to a time at which it would have expired', async () => {
+    const the = await stage()
+    const job = await the.add({ start_by: T0 + 100, run_at: T0 + 50 })
+    expect(await the.store.adjust(job.id, { run_at: T0 + 100 }, T0 + 1)).toMatchObject({
+      changed: false,
+      before: 'scheduled',
+    })
+    expect(await the.store.adjust(job.id, { run_at: T0 + 99 }, T0 + 1)).toMatchObject({ changed: true })
+  })
+
   test('what runs or is final is not adjusted', async () => {
     const the = await stage()
     const job = await the.running()

@@ -172,13 +172,20 @@ function createWalk(the: Stage, model: Model) {
       const { open_by } = model.batches.get(id) ?? { open_by: null }
       if (next.do === 'more' && open_by === the.node) {
         const job = make(next.job, now, id)
-        await the.store.submit([job], NO_BOUNDS, { id, created_at: now, open_by, on_complete: null })
-        model.submit([job], now)
+        const stored = the.store.submit([job], NO_BOUNDS, { id, created_at: now, open_by, on_complete: null })
+        if (model.batches.get(id)?.refuses === true)
+          await expect(stored).rejects.toMatchObject({ code: 'batch_closed' })
+        else {
+          await stored
+          model.submit([job], now)
+        }
       } else if (next.do === 'close' && open_by === the.node) {
         await the.store.closeBatch(id, now)
         model.closeBatch(id, now)
       } else if (next.do === 'cancelBatch') {
-        const members = [...(model.batches.get(id)?.members.keys() ?? [])].sort()
+        const batch = model.batches.get(id)
+        if (batch !== undefined) batch.refuses = true
+        const members = [...(batch?.members.keys() ?? [])].sort()
         for (const member of members) {
           const job = model.jobs.get(member)
           if (job !== undefined) model.cancel(job, now)

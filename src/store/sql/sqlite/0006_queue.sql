@@ -91,6 +91,8 @@ CREATE TABLE batches (
   created_at  INTEGER NOT NULL,
   -- The node that still adds jobs to it.
   open_by     TEXT,
+  -- It was cancelled while it was open.
+  refuses     INTEGER NOT NULL DEFAULT 0,
   -- The job that waits for the end of all others.
   on_complete TEXT,
   -- Its jobs that were not deleted; the columns below count all that there ever were, by status.
