@@ -9,9 +9,11 @@ export interface FinalWaits {
   end(): void
 }
 
-export function createFinalWaits(bus: EventBus): FinalWaits {
+/** Each holds a connection: beyond `most` at once nobody waits, so that some are left for all other requests. */
+export function createFinalWaits(bus: EventBus, most: number): FinalWaits {
   /** By job. */
   const waiting = new Map<string, Set<() => void>>()
+  let waits = 0
   let ended = false
 
   bus.subscribe((event) => {
@@ -25,13 +27,15 @@ export function createFinalWaits(bus: EventBus): FinalWaits {
 
   return {
     wait(id, ms, gone) {
-      if (ended || gone.aborted) return Promise.resolve()
+      if (ended || gone.aborted || waits >= most) return Promise.resolve()
       return new Promise((resolve) => {
         const those = waiting.get(id) ?? new Set()
         waiting.set(id, those)
+        waits += 1
         const end = () => {
           clearTimeout(timer)
           gone.removeEventListener('abort', end)
+          waits -= 1
           those.delete(end)
           if (those.size === 0) waiting.delete(id)
           resolve()

@@ -1,4 +1,4 @@
-// Waits for room in a full queue: any number of clients, woken when a job leaves the pending ones.
+// Waits for room in a full queue: any number of clients, one woken for each job that leaves the pending ones, in turn.
 import type { EventBus } from './events.js'
 
 /** Resolves when there may be room, after `ms`, or when `gone` fires. */
@@ -9,7 +9,7 @@ export function createRoom(bus: EventBus): WaitForRoom {
 
   bus.subscribe((event) => {
     if (event.kind !== 'job' || event.job.status === 'pending' || event.verb === 'submit') return
-    for (const wake of waiting) wake()
+    for (const wake of waiting) return wake()
   })
 
   return (ms, gone) =>

@@ -137,7 +137,7 @@ export async function createService(config: Config, surroundings: Surroundings):
   let state: 'starting' | 'ready' | 'draining' = 'starting'
   const trouble = () => store.failure() ?? pool.failure() ?? disk.trouble()
   const unready = () => (state === 'ready' ? trouble() : `the server is ${state}`)
-  const waits = createFinalWaits(bus)
+  const waits = createFinalWaits(bus, Math.ceil(http.max_connections / 2))
   const drain = createDrainRate(bus, now)
   const refuseWhileDraining = () => {
     if (state === 'draining') throw new ServiceError('draining', 'no new jobs are taken', { retry_after: RESTART_S })
@@ -157,6 +157,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     heartbeats,
     node,
     queue_size,
+    bounds,
     body_limit,
     submissionRules: { types, max_payload },
     idempotency_window: config.data.idempotency_window,

@@ -22,7 +22,7 @@ export const settings = section({
     header_timeout: duration({ min: 100, max: HOUR }).prefault('10s'),
     body_timeout: duration({ min: 100, max: HOUR }).prefault('30s'),
     idle_timeout: duration({ min: SECOND, max: HOUR }).prefault('65s'),
-    max_connections: whole(1, 100_000).prefault(1_000),
+    max_connections: whole(1, 100_000).prefault(2_000),
     /** Sites whose pages may use the API from a browser. */
     cors_origins: z.array(origin(), 'must be a list of origins').prefault([]),
   }),

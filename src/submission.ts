@@ -34,12 +34,21 @@ function time() {
 const key = () => z.string(KEY_HINT).min(1, KEY_HINT).max(MAX_KEY_LENGTH, KEY_HINT)
 const priority = () => z.int('must be a whole number from 1 (high) to 5 (low)').min(1).max(5)
 
+/** An own field of that name is lost in copies: told, not dropped. */
+const isPlain = (value: unknown) => typeof value !== 'object' || value === null || !Object.hasOwn(value, '__proto__')
+
 const tags = z
-  .record(
+  .unknown()
+  .refine(isPlain, 'must not have an entry with the name __proto__')
+  .pipe(tagEntries())
+  .refine((tags) => Object.keys(tags).length <= MAX_TAGS, `must have at most ${MAX_TAGS} entries`)
+
+function tagEntries() {
+  return z.record(
     z.string().regex(/^[\w.-]{1,64}$/, 'must have a name of 1 to 64 letters, digits and ._-'),
     z.string(TAG_HINT).max(255, TAG_HINT),
   )
-  .refine((tags) => Object.keys(tags).length <= MAX_TAGS, `must have at most ${MAX_TAGS} entries`)
+}
 
 const envelope = z
   .strictObject({

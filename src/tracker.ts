@@ -65,7 +65,7 @@ export interface JobTracker {
   submit(submission: SubmittedJob, at: number, by?: 'client' | 'handler'): Promise<Accepted>
   /** Stores jobs as one batch, all or none; the last of them waits for the others where `on_complete` says so. */
   submitBatch(submissions: readonly SubmittedJob[], at: number, batch: BatchPlan): Promise<Accepted[]>
-  /** No job comes into the batch any more. */
+  /** No job comes into the batch any more. Resolves when that is on disk; it is sent again until then. */
   closeBatch(id: string): Promise<void>
   /** Cancels what is left of a batch, and answers it as it is then. Null: there is no such batch. */
   cancelBatch(id: string, detail: string): Promise<Batch | null>
@@ -95,7 +95,7 @@ export interface JobTracker {
   stop(): void
 }
 
-/** Pauses between the tries to store an outcome: doubled up to the last. */
+/** Pauses between the tries to store what has happened: doubled up to the last. */
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 5_000
 
@@ -107,23 +107,29 @@ export function createTracker(options: TrackerOptions): JobTracker {
     for (const job of jobs) bus.publish({ kind: 'job', verb, job })
   }
 
-  /** Sends the ending until it is stored. It is told in the turn in which the store answers, so events keep the order of writes. */
-  async function end(ending: Ending, outcome: Outcome): Promise<void> {
-    const { id, run } = ending
+  /** Sends what has happened until it is stored: neither a lock nor a full disk undoes it. */
+  async function insist(doing: string, write: () => Promise<void>): Promise<void> {
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
       try {
-        const { ended, unblocked } = await store.settle([ending])
-        const [after = null] = ended
-        if (after === null) bus.publish({ kind: 'late_outcome', id, run, outcome: outcome.kind })
-        else tell(verbOf(after), [after])
-        tell('unblock', unblocked)
-        return
+        return await write()
       } catch (error) {
         if (!(error instanceof ServiceError) || stopped.signal.aborted) throw error
-        bus.publish({ kind: 'store_trouble', doing: `storing the outcome of ${id}`, message: error.message })
+        bus.publish({ kind: 'store_trouble', doing, message: error.message })
         await sleep(pause, undefined, { signal: stopped.signal })
       }
     }
+  }
+
+  /** It is told in the turn in which the store answers, so events keep the order of writes. */
+  function end(ending: Ending, outcome: Outcome): Promise<void> {
+    const { id, run } = ending
+    return insist(`storing the outcome of ${id}`, async () => {
+      const { ended, unblocked } = await store.settle([ending])
+      const [after = null] = ended
+      if (after === null) bus.publish({ kind: 'late_outcome', id, run, outcome: outcome.kind })
+      else tell(verbOf(after), [after])
+      tell('unblock', unblocked)
+    })
   }
 
   const unbounded = { ...bounds, max_pending: Number.POSITIVE_INFINITY, max_pending_of: new Map() }
@@ -178,7 +184,12 @@ export function createTracker(options: TrackerOptions): JobTracker {
     },
 
     async closeBatch(id) {
-      tell('unblock', await store.closeBatch(id, now()))
+      try {
+        await insist(`closing batch ${id}`, async () => tell('unblock', await store.closeBatch(id, now())))
+      } catch (error) {
+        // Batches of a node that is gone are closed by the next.
+        if (!stopped.signal.aborted) throw error
+      }
     },
 
     async cancelBatch(id, detail) {
@@ -260,7 +271,7 @@ export function createTracker(options: TrackerOptions): JobTracker {
       if (answer === null) return null
       const { job, removed } = answer
       if (!removed && isFinal(job.status))
-        throw new ServiceError('job_needed', `a job that is waiting depends on ${id}; cancel that one first`)
+        throw new ServiceError('job_needed', `a job that is not final depends on ${id}; cancel that one first`)
       if (!removed) throw new ServiceError('job_not_final', `job ${id} is ${job.status}; cancel it first`)
       const artifacts = job.artifacts === null ? [] : [{ id, run: job.run }]
       bus.publish({ kind: 'pruned', ids: [id], bytes: job.bytes, artifacts })

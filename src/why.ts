@@ -1,7 +1,7 @@
 // Why a job is not running: each thing that stands in its way, in words and in fields.
 import type { Dispatcher, Holdup } from './dispatcher.js'
 import { type Job, type JobStatus, timestamp } from './job.js'
-import type { JobTypes } from './job-types.js'
+import type { JobType, JobTypes } from './job-types.js'
 import type { Pauses, Standing, Store } from './store/store.js'
 
 /** One thing that stands in the way; `detail` says the same as the fields do. */
@@ -39,8 +39,13 @@ export interface WhyOptions {
 export function createWhy({ store, dispatcher, types, now }: WhyOptions): (job: Job) => Promise<Why> {
   return async (job) => {
     const { id, status, reason, reason_detail } = job
-    const runnable = [...types.values()].filter(({ disabled }) => disabled === null)
-    const shares = runnable.map(({ name, rate }) => ({ type: name, limit: 1, reserved: 0, rate }))
+    const pauses = await store.pauses()
+    // Jobs of its own type go before it, whatever keeps the type from running.
+    const competes = ({ name, disabled }: JobType) =>
+      name === job.type || (disabled === null && !pauses.types.includes(name))
+    const shares = [...types.values()]
+      .filter(competes)
+      .map(({ name, rate }) => ({ type: name, limit: 1, reserved: 0, rate }))
     const standing = await store.standing(job, shares, now())
     const waits_for =
       status === 'waiting'
@@ -48,7 +53,7 @@ export function createWhy({ store, dispatcher, types, now }: WhyOptions): (job: 
         : status === 'scheduled' || status === 'retrying'
           ? dueTime(job)
           : status === 'pending'
-            ? [...hindrances(job, standing, await store.pauses()), ...crowding(job)]
+            ? [...hindrances(job, standing, pauses), ...crowding(job)]
             : []
     const position = status === 'pending' && standing.ahead < 1_000 ? standing.ahead + 1 : null
     return { id, status, reason, reason_detail, waits_for, position }

@@ -60,7 +60,7 @@ describe('defaults', () => {
       header_timeout: 10_000,
       body_timeout: 30_000,
       idle_timeout: 65_000,
-      max_connections: 1_000,
+      max_connections: 2_000,
       cors_origins: [],
     },
     worker: {

@@ -3,8 +3,9 @@ import type { Express, Request, Response } from 'express'
 import { z } from 'zod'
 import { type FieldError, ServiceError } from '../errors.js'
 import { inspect } from '../explain.js'
+import type { JobWithPayload } from '../job.js'
 import { batchView, deduplicatedJson, jobJson } from '../job-view.js'
-import type { Store } from '../store/store.js'
+import type { Accepted, Bounds, Store } from '../store/store.js'
 import { invalid, readOnComplete, readSubmission } from '../submission.js'
 import type { SubmittedJob } from '../tracker.js'
 import { ownerOf } from './auth.js'
@@ -18,7 +19,7 @@ import { whenGone } from './waits.js'
 export interface BatchRoutes extends LineOptions {
   store: Store
   body_limit: number
-  queue_size: number
+  bounds: Bounds
   /** Milliseconds for which an Idempotency-Key is kept. */
   idempotency_window: number
 }
@@ -36,8 +37,7 @@ const query = z.strictObject({ on_full: z.enum(['reject', 'wait']).optional() })
 const cancelBody = z.strictObject({ reason: z.string().min(1).max(500).optional() }).default({})
 
 export function batchRoutes(app: Express, options: BatchRoutes): void {
-  const { store, tracker, waitForRoom, submissionRules, body_limit, queue_size, idempotency_window, newId, now } =
-    options
+  const { store, tracker, waitForRoom, submissionRules, body_limit, bounds, idempotency_window, newId, now } = options
 
   route(app, '/jobs/batch', {
     async post(req, res) {
@@ -53,24 +53,35 @@ export function batchRoutes(app: Express, options: BatchRoutes): void {
     const checked = inspect(body, read)
     if (!checked.ok) throw invalid('invalid_request', checked.findings)
     const at = now()
+    const sent = idempotencyKeys(req, read, ownerOf(res), at + idempotency_window)
+    // Before anything else: what was right when it was sent first may not be any more.
+    const before = sent[0] && (await store.recall(sent[0], at, true))
+    if (before) return answer(res, 200, before.batch_id, before.jobs.map(known))
     const jobs = readAll(checked.data.jobs, checked.data.on_complete, at)
     const [first] = jobs as [SubmittedJob]
-    const keys = [...idempotencyKeys(req, read, ownerOf(res), at + idempotency_window), ...first.keys]
-    jobs[0] = { ...first, keys }
+    jobs[0] = { ...first, keys: [...sent, ...first.keys] }
     const plan = { id: newId(), open: false, on_complete: checked.data.on_complete !== undefined }
-    // What is larger than the queue would wait for ever.
-    const patient = wait && jobs.length <= queue_size
-    const accepted = await submitWithin(() => tracker.submitBatch(jobs, at, plan), patient, res)
-    const known = accepted.every(({ deduplicated }) => deduplicated)
-    // The same request once more; or jobs that were there before, each by its unique_key, in batches of their own or none.
-    const [batch, ...others] = new Set(accepted.map(({ job }) => job.batch_id))
-    const id = !known ? plan.id : others.length === 0 ? (batch ?? null) : null
-    const members = plan.on_complete && !known ? accepted.slice(0, -1) : accepted
+    const accepted = await submitWithin(() => tracker.submitBatch(jobs, at, plan), wait && couldFit(jobs), res)
+    if (!accepted.every(({ deduplicated }) => deduplicated))
+      return answer(res, 202, plan.id, plan.on_complete ? accepted.slice(0, -1) : accepted)
+    // The same request at the same time; or jobs that were there before, by their unique_keys, in batches of their own.
+    const [batch = null, ...others] = new Set(accepted.map(({ job }) => job.batch_id))
+    return answer(res, 200, others.length === 0 ? batch : null, accepted)
+  }
+
+  async function answer(res: Response, status: number, id: string | null, members: readonly Accepted[]) {
     const texts = members.map(({ job, deduplicated }) => (deduplicated ? deduplicatedJson(job) : jobJson(job)))
     if (id !== null) res.setHeader('Location', `/batches/${id}`)
     const last = id === null ? null : ((await store.batch(id))?.on_complete ?? null)
     const on_complete = last === null ? '' : `,"on_complete":"${last}"`
-    sendJsonText(res, known ? 200 : 202, `{"batch_id":${JSON.stringify(id)},"jobs":[${texts}]${on_complete}}`)
+    sendJsonText(res, status, `{"batch_id":${JSON.stringify(id)},"jobs":[${texts}]${on_complete}}`)
+  }
+
+  /** What is larger than the queue would wait for ever. */
+  function couldFit(jobs: readonly SubmittedJob[]): boolean {
+    const { max_pending, max_pending_of = new Map<string, number>(), max_stored } = bounds
+    if (jobs.length > Math.min(max_pending, max_stored)) return false
+    return [...max_pending_of].every(([type, most]) => jobs.filter((job) => job.type === type).length <= most)
   }
 
   /** All that is wrong with any of them; the pointers lead into the request's body. */
@@ -127,6 +138,8 @@ export function batchRoutes(app: Express, options: BatchRoutes): void {
     },
   })
 }
+
+const known = (job: JobWithPayload): Accepted => ({ job, deduplicated: true })
 
 function idOf(req: Request): string {
   return String(req.params.id)

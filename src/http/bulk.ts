@@ -9,6 +9,7 @@ import type { JobFilter, Store } from '../store/store.js'
 import { invalid } from '../submission.js'
 import type { JobTracker } from '../tracker.js'
 import { readBody } from './body.js'
+import { filterKeys, withFirstId } from './job-query.js'
 import { route, sendJson } from './reply.js'
 
 export interface BulkRoutes {
@@ -27,11 +28,11 @@ const OPEN_STATUSES = JOB_STATUSES.filter((status): status is Exclude<JobStatus,
 
 /** The filter must be there, if only as {}: nobody should cancel all jobs by leaving it out. */
 const cancelBody = z.strictObject({
-  filter: z.strictObject({ status: oneOrMore(OPEN_STATUSES), type: z.string().min(1).max(64).optional() }),
+  filter: z.strictObject({ status: oneOrMore(OPEN_STATUSES), ...filterKeys() }),
   reason: z.string().min(1).max(500).default('cancelled on request'),
 })
 const rerunBody = z.strictObject({
-  filter: z.strictObject({ status: oneOrMore(FINAL_STATUSES), type: z.string().min(1).max(64).optional() }),
+  filter: z.strictObject({ status: oneOrMore(FINAL_STATUSES), ...filterKeys() }),
 })
 
 function oneOrMore<S extends string>(statuses: readonly S[]) {
@@ -64,7 +65,7 @@ export function bulkRoutes(app: Express, { store, tracker, types, body_limit }: 
     async post(req, res) {
       const { filter, reason } = await read(cancelBody, req)
       const done = { cancelled: 0, requested: 0, final: 0 }
-      const more = await each(filter, async ({ id }) => {
+      const more = await each(withFirstId(filter), async ({ id }) => {
         const answer = await tracker.cancel(id, reason)
         if (answer !== null) done[answer.answer] += 1
       })
@@ -76,7 +77,7 @@ export function bulkRoutes(app: Express, { store, tracker, types, body_limit }: 
     async post(req, res) {
       const { filter } = await read(rerunBody, req)
       const done = { rerun: 0, without_type: 0 }
-      const more = await each(filter, async ({ id, type }) => {
+      const more = await each(withFirstId(filter), async ({ id, type }) => {
         if (types.get(type)?.disabled !== null) done.without_type += 1
         else if ((await rerunUnlessMoved(id)) !== null) done.rerun += 1
       })

@@ -20,19 +20,32 @@ const query = z.strictObject({
     .refine((text) => text.split(',').every(isStatus), `must be of ${JOB_STATUSES.join(', ')}, with commas between`)
     .transform((text) => text.split(',').filter(isStatus))
     .optional(),
-  type: z.string().min(1).max(64).optional(),
-  tag: z
-    .string()
-    .regex(/^[\w.-]{1,64}:.{0,255}$/su, 'must be a tag such as "customer:17"')
-    .optional(),
-  batch: z.string().min(1).max(64).optional(),
-  created_after: z.iso
-    .datetime({ offset: true, error: 'must be a time such as "2030-01-31T08:30:00Z"' })
-    .transform((text) => Date.parse(text))
-    .optional(),
+  ...filterKeys(),
   limit: pageSize(50, 500),
   cursor: z.string().max(500).optional(),
 })
+
+/** What lists and bulk requests filter by, beside the status. */
+export function filterKeys() {
+  return {
+    type: z.string().min(1).max(64).optional(),
+    tag: z
+      .string()
+      .regex(/^[\w.-]{1,64}:.{0,255}$/su, 'must be a tag such as "customer:17"')
+      .optional(),
+    batch: z.string().min(1).max(64).optional(),
+    created_after: z.iso
+      .datetime({ offset: true, error: 'must be a time such as "2030-01-31T08:30:00Z"' })
+      .transform((text) => Date.parse(text))
+      .optional(),
+  }
+}
+
+/** Bounds how far back is looked. */
+export function withFirstId(filter: JobFilter): JobFilter {
+  const { created_after: since } = filter
+  return { ...filter, from_id: since === undefined ? undefined : lowestIdAt(since - CLOCK_SLACK_MS) }
+}
 
 function isStatus(text: string): text is JobStatus {
   return (JOB_STATUSES as readonly string[]).includes(text)
@@ -41,8 +54,7 @@ function isStatus(text: string): text is JobStatus {
 /** @throws ServiceError invalid_query */
 export function readJobQuery(parameters: unknown): JobQuery {
   const { limit, cursor, ...asked } = readQuery(query, parameters)
-  const { created_after: since } = asked
-  const filter = { ...asked, from_id: since === undefined ? undefined : lowestIdAt(since - CLOCK_SLACK_MS) }
+  const filter = withFirstId(asked)
   return { filter, limit, before: cursor === undefined ? null : readCursor(cursor, filter) }
 }
 

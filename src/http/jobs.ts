@@ -7,6 +7,7 @@ import type { FinalWaits } from '../final-waits.js'
 import { isFinal, type Job, type JobWithPayload } from '../job.js'
 import type { JobTypes } from '../job-types.js'
 import { attemptView, deduplicatedJson, jobJson, jobSummary, logView } from '../job-view.js'
+import type { Accepted, JobKey } from '../store/store.js'
 import { invalid, readAdjustment, readSubmission, type SubmissionRules, typeOf } from '../submission.js'
 import type { JobTracker } from '../tracker.js'
 import type { Why } from '../why.js'
@@ -54,15 +55,26 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
   artifactRoutes(app, options)
   bulkRoutes(app, options)
 
-  /** The job when it is final, or as it is after `ms`. */
-  async function finalWithin(job: JobWithPayload, ms: number, res: Response): Promise<JobWithPayload> {
+  /** The job when it is final, or as it is after `ms`; null: it was deleted. */
+  async function finalWithin(job: JobWithPayload, ms: number, res: Response): Promise<JobWithPayload | null> {
     if (isFinal(job.status) || ms === 0) return job
     // Asked again once more at once: it may have ended while this one was read.
     const waited = waits.wait(job.id, ms, whenGone(res))
     const meanwhile = await store.get(job.id)
     if (meanwhile !== null && isFinal(meanwhile.status)) return meanwhile
     await waited
-    return (await store.get(job.id)) ?? job
+    return store.get(job.id)
+  }
+
+  /** Before anything else: what was right when it was sent first may not be any more. */
+  async function sentBefore([key]: JobKey[], at: number): Promise<Accepted | null> {
+    const [job] = (key && (await store.recall(key, at, false)))?.jobs ?? []
+    return job === undefined ? null : { job, deduplicated: true }
+  }
+
+  function submit(body: unknown, sent: JobKey[], at: number): Promise<Accepted> {
+    const submission = readSubmission(body, submissionRules, at)
+    return tracker.submit({ ...submission, keys: [...sent, ...submission.keys] }, at)
   }
 
   route(app, '/jobs', {
@@ -70,12 +82,11 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
       const body = await readBody(req, body_limit, 'type')
       refuseWhileDraining()
       const at = now()
-      const submission = readSubmission(body, submissionRules, at)
-      const keys = [...submission.keys, ...idempotencyKeys(req, body, ownerOf(res), at + idempotency_window)]
-      const { job: accepted, deduplicated } = await tracker.submit({ ...submission, keys }, at)
+      const sent = idempotencyKeys(req, body, ownerOf(res), at + idempotency_window)
+      const { job: accepted, deduplicated } = (await sentBefore(sent, at)) ?? (await submit(body, sent, at))
       const wait = preferredWait(req)
       if (wait !== null) res.setHeader('Preference-Applied', `wait=${wait / 1_000}`)
-      const job = await finalWithin(accepted, wait ?? 0, res)
+      const job = (await finalWithin(accepted, wait ?? 0, res)) ?? accepted
       res.setHeader('Location', `/jobs/${job.id}`)
       const known = deduplicated || (wait !== null && isFinal(job.status))
       sendJsonText(res, known ? 200 : 202, deduplicated ? deduplicatedJson(job) : jobJson(job))
@@ -93,7 +104,7 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
   route(app, '/jobs/:id', {
     async get(req, res) {
       const wait = readWait(req.query)
-      const job = await finalWithin(found(await store.get(idOf(req)), req), wait, res)
+      const job = found(await finalWithin(found(await store.get(idOf(req)), req), wait, res), req)
       const text = jobJson(job)
       const etag = etagOf(text)
       res.setHeader('ETag', etag)

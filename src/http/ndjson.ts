@@ -1,6 +1,7 @@
 // POST /jobs/batch as NDJSON: jobs are stored while they come in, with one answer line for each, in the same memory however many.
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
+import { setImmediate as turn } from 'node:timers/promises'
 import type { Request, Response } from 'express'
 import { PROBLEMS, type ProblemCode, ServiceError } from '../errors.js'
 import { refuseExtremes } from '../json.js'
@@ -28,6 +29,8 @@ const GROUP_BYTES = 1_048_576
 /** Answers that may wait for their client to take them before more is read. */
 const UNREAD_BYTES = 262_144
 const ROOM_POLL_MS = 1_000
+/** How long lines are read before others have their turn: broken ones are not stored, which would give it. */
+const TURN_MS = 10
 /** Errors of the whole store: what would be wrong with one line is wrong with all. */
 const OF_ALL: readonly ProblemCode[] = ['storage_full', 'store_busy', 'outcome_unknown', 'draining', 'batch_closed']
 
@@ -61,9 +64,7 @@ export async function submitLines(req: Request, res: Response, options: LineOpti
   let has_last = false
   let out = ''
 
-  const answer = (line: number, error: ServiceError) => {
-    out += `${JSON.stringify({ line, error: problemOf(error) })}\n`
-  }
+  const refusal = (line: number, error: ServiceError) => `${JSON.stringify({ line, error: problemOf(error) })}\n`
 
   /** Stores the entries in order, in as large groups as are taken; answers come in the order of the lines. */
   async function store(entries: Entry[]): Promise<void> {
@@ -104,14 +105,15 @@ export async function submitLines(req: Request, res: Response, options: LineOpti
         await waitForRoom(ROOM_POLL_MS, gone.signal)
         return false
       }
-      for (const { line } of part) answer(line, error)
+      for (const { line } of part) out += refusal(line, error)
       // That line may come again.
       if (plan.on_complete) has_last = false
       return true
     }
   }
 
-  function read(line: Line, at: number): Entry | null {
+  /** What is wrong with the line is its answer. */
+  function read(line: Line, at: number): Entry | string {
     try {
       const value = parse(line)
       const control = typeof value === 'object' && value !== null && Object.keys(value).join() === 'on_complete'
@@ -123,8 +125,7 @@ export async function submitLines(req: Request, res: Response, options: LineOpti
       return { line: line.number, job, last: control }
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error
-      answer(line.number, error)
-      return null
+      return refusal(line.number, error)
     }
   }
 
@@ -132,22 +133,29 @@ export async function submitLines(req: Request, res: Response, options: LineOpti
     let entries: Entry[] = []
     let bytes = 0
     const at = now()
+    let turned_at = performance.now()
+    const storeRead = async () => {
+      const read = entries
+      entries = []
+      bytes = 0
+      await store(read)
+      if (out.length > UNREAD_BYTES) await flush()
+    }
     for (const line of found) {
       if (line.text !== null && line.text.trim() === '') continue
-      const before = out.length
       const entry = read(line, at)
-      if (entry !== null) {
+      if (typeof entry === 'string') {
+        // Answers keep the order of the lines: what was read before a broken one is stored first.
+        if (entries.length > 0) await storeRead()
+        out += entry
+      } else {
         entries.push(entry)
         bytes += entry.job.payload.length
       }
-      // Answers keep the order of the lines: what was read before a broken one is stored first.
-      if (entry === null || entries.length === GROUP || bytes > GROUP_BYTES) {
-        const refused = out.slice(before)
-        out = out.slice(0, before)
-        await store(entries)
-        out += refused
-        entries = []
-        bytes = 0
+      if (entries.length === GROUP || bytes > GROUP_BYTES || out.length > UNREAD_BYTES) await storeRead()
+      if (performance.now() - turned_at > TURN_MS) {
+        await turn()
+        turned_at = performance.now()
       }
       if (gone.signal.aborted) return
     }

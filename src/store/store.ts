@@ -15,7 +15,7 @@ export interface Store {
   /**
    * Stores new jobs, all or none; one with a key that another job has is answered with that one instead. Rejects with
    * `queue_full` or, for `max_bytes`, `storage_full` where there is no room for the others, with
-   * `idempotency_key_reused` and with `unknown_dependency`. Answers come in the order of the jobs. With `batch` that one
+   * `idempotency_key_reused`, `job_deleted` and `unknown_dependency`. Answers come in the order of the jobs. With `batch` that one
    * is made, or goes on where it is open; its jobs name it themselves.
    */
   submit(jobs: readonly NewJob[], bounds: Bounds, batch?: NewBatch): Promise<Accepted[]>
@@ -46,7 +46,7 @@ export interface Store {
   remove(id: string): Promise<{ job: Job; removed: boolean } | null>
   /**
    * Deletes final jobs that are too many or too old, a bounded piece of them, those that ended first going first; none
-   * that a waiting job depends on.
+   * that a job which is not final depends on.
    */
   prune(request: PruneRequest): Promise<Pruned>
   /** Pauses a type, or all with null, or lifts that pause: jobs of a paused type are not claimed. Answers all pauses. */
@@ -56,6 +56,11 @@ export interface Store {
   tick(request: { node: string; now: number }): Promise<Tick>
 
   get(id: string): Promise<JobWithPayload | null>
+  /**
+   * The job that came with this Idempotency-Key, or with `whole` all of its batch but for the one that waits for its
+   * end; null: none did. Rejects with `idempotency_key_reused` and `job_deleted`.
+   */
+  recall(key: JobKey, now: number, whole: boolean): Promise<Recalled | null>
   /** Newest first, those before `before` (a job id) where it is given. Looks at a bounded piece of them. */
   list(filter: JobFilter, limit: number, before: string | null): Promise<JobPage>
   /** Jobs with ids above `after`, in the order of their ids: looks at a bounded piece of them, so it may find none. */
@@ -100,6 +105,11 @@ export interface Accepted {
   job: JobWithPayload
   /** Whether it was there before. */
   deduplicated: boolean
+}
+
+export interface Recalled {
+  batch_id: string | null
+  jobs: JobWithPayload[]
 }
 
 export interface NewBatch {

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { request } from 'node:http'
 import { describe, expect, test } from 'vitest'
+import { Database } from '../../src/store/sqlite/binding.js'
 import { freshFolder } from '../support/folder.js'
 import { startProcess } from '../support/process.js'
 import { startService } from '../support/service.js'
@@ -121,6 +122,22 @@ describe('a JSON batch', () => {
     expect((await answer).status).toBe(202)
   })
 
+  test('with on_full=wait that could never fit its types is refused at once', async () => {
+    const { http } = await startService({ config: { jobs: { greet: { queue_size: 1 } } } })
+    const jobs = [greet('a'), greet('b')]
+    expect((await http.post('/jobs/batch?on_full=wait').send({ jobs }).expect(503)).body.detail).toContain('greet')
+  })
+
+  test('of jobs that were all there before has its on_complete job, and the same batch when it is sent again', async () => {
+    const { http, submit } = await startService()
+    const { id } = await submit(greet('a', { unique_key: 'u', delay: 60 }))
+    const body = { jobs: [greet('a', { unique_key: 'u', delay: 60 })], on_complete: greet('end') }
+    const post = () => http.post('/jobs/batch').set('Idempotency-Key', 'k').send(body)
+    const first = (await post().expect(202)).body
+    expect(first).toMatchObject({ batch_id: expect.any(String), jobs: [{ id, deduplicated: true }] })
+    expect((await post().expect(200)).body).toMatchObject({ batch_id: first.batch_id, on_complete: first.on_complete })
+  })
+
   test('sent twice with one Idempotency-Key is stored once', async () => {
     const { http } = await startService()
     const body = { jobs: [greet('a'), greet('b')], on_complete: greet('last') }
@@ -231,6 +248,51 @@ describe('an NDJSON batch', () => {
     await answered(3)
     client.end()
     expect(await ends(last.id)).toMatchObject({ status: 'completed' })
+  })
+
+  test('of nothing but broken lines holds nobody up', async () => {
+    const { url, http } = await startService()
+    const sent = send(url, '1\n'.repeat(30_000))
+    let answered = 0
+    let open = true
+    const asking = (async () => {
+      for (; open; answered += 1) await http.get('/livez').expect(200)
+    })()
+    const { entries } = await sent
+    open = false
+    await asking
+    expect(entries).toHaveLength(30_000)
+    expect(entries.at(-1)).toMatchObject({ line: 30_000, error: { code: 'invalid_job' } })
+    expect(answered).toBeGreaterThan(20)
+  })
+
+  test('ends its batch when the database is free again, though it was locked when the stream ended', async () => {
+    const { url, http, ends, path, lines: logged } = await startService()
+    const answers: string[] = []
+    const client = request(`${url}/jobs/batch`, { method: 'POST', headers: NDJSON })
+    const ended = new Promise((resolve) => {
+      client.on('response', (response) => {
+        response.setEncoding('utf8').on('data', (text) => answers.push(text))
+        response.on('end', resolve)
+      })
+    })
+    client.write(lines(greet('a'), { on_complete: greet('end') }))
+    await until('two answers', () => answers.join('').split('\n').length > 2)
+    const [first, last] = answers
+      .join('')
+      .split('\n')
+      .slice(0, 2)
+      .map((line) => JSON.parse(line))
+    await ends(first.id)
+    const other = new Database(path('jobs.db'))
+    other.exec('BEGIN IMMEDIATE')
+    client.end()
+    await until('the write was refused', () => logged.some(({ doing }) => String(doing).startsWith('closing batch')))
+    other.exec('COMMIT')
+    other.close()
+    expect(await ends(last.id)).toMatchObject({ status: 'completed' })
+    await ended
+    expect((await http.get(`/batches/${(await http.get(`/jobs/${first.id}`)).body.batch_id}`)).body.open).toBe(false)
   })
 
   test('stores no line any more when its batch is cancelled', async () => {

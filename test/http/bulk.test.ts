@@ -25,6 +25,28 @@ describe('POST /jobs/cancel', () => {
     expect(await ends(running.id)).toMatchObject({ status: 'cancelled' })
   })
 
+  test('by tag, batch and time, as lists do', async () => {
+    const { http, submit, get } = await startService()
+    const [mine, other] = [
+      await submit({ type: 'greet', delay: 60, tags: { customer: '17' } }),
+      await submit({ type: 'greet', delay: 60 }),
+    ]
+    const jobs = [{ type: 'greet', delay: 60 }]
+    const { batch_id } = (await http.post('/jobs/batch').send({ jobs }).expect(202)).body
+    const cancel = async (filter: object) =>
+      (await http.post('/jobs/cancel').send({ filter }).expect(200)).body.cancelled
+    expect(await cancel({ tag: 'customer:17' })).toBe(1)
+    expect(await cancel({ batch: batch_id })).toBe(1)
+    expect(await cancel({ created_after: '2999-01-01T00:00:00Z' })).toBe(0)
+    expect([(await get(mine.id)).status, (await get(other.id)).status]).toEqual(['cancelled', 'scheduled'])
+    await http
+      .post('/jobs/rerun')
+      .send({ filter: { tag: 'no tag' } })
+      .expect(422)
+    expect((await http.post('/jobs/rerun').send({ filter: { tag: 'customer:17' } })).body).toMatchObject({ rerun: 1 })
+    expect(await cancel({ created_after: other.created_at })).toBe(0)
+  })
+
   test('by status', async () => {
     const { http, submit, get } = await startService({ config: { worker: { max_workers: 1 } } })
     const [now, later] = [await submit({ type: 'polite', payload: {} }), await submit({ type: 'greet', delay: 60 })]

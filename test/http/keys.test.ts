@@ -41,6 +41,35 @@ describe('Idempotency-Key', () => {
     expect((await http.get('/jobs')).body.jobs).toHaveLength(1)
   })
 
+  test('is known when what it was sent with is not right any more', async () => {
+    let now = 1_900_000_000_000
+    const { http } = await startService({ now: () => now })
+    const body = { ...JOB, delay: 3_600, start_by: new Date(now + 7_200_000).toISOString() }
+    const post = (key: string) => http.post('/jobs').set('Idempotency-Key', key).send(body)
+    const batch = () =>
+      http
+        .post('/jobs/batch')
+        .set('Idempotency-Key', 'b')
+        .send({ jobs: [JOB, body] })
+    const [first, whole] = [await post('k').expect(202), await batch().expect(202)]
+    now += 10_000_000
+    expect((await post('k').expect(200)).body).toMatchObject({ id: first.body.id, deduplicated: true })
+    const { body: again } = await batch().expect(200)
+    expect(again.batch_id).toBe(whole.body.batch_id)
+    expect(again.jobs.map(({ id }: { id: string }) => id)).toEqual(whole.body.jobs.map(({ id }: { id: string }) => id))
+    await post('other').expect(422)
+  })
+
+  test('is known when its job was deleted: no second one is made', async () => {
+    const { http } = await startService()
+    const post = () => http.post('/jobs').set('Idempotency-Key', 'k').send(JOB)
+    const { id } = (await post().expect(202)).body
+    await http.post(`/jobs/${id}/cancel`).expect(200)
+    await http.delete(`/jobs/${id}`).expect(204)
+    expect((await post().expect(409)).body).toMatchObject({ code: 'job_deleted', detail: expect.stringContaining(id) })
+    expect((await http.get('/jobs')).body.jobs).toEqual([])
+  })
+
   test('is known while the queue is full', async () => {
     const { http, submit, reaches } = await startService({ config: { worker: { max_workers: 1, queue_size: 1 } } })
     await reaches((await submit({ type: 'endless' })).id, 'processing')

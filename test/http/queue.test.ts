@@ -255,6 +255,18 @@ describe('GET /jobs/:id/why', () => {
   })
 })
 
+describe('the position', () => {
+  test('counts those of its key that wait their turn, and none of a paused type', async () => {
+    const { http, submit } = await start()
+    const position = async (id: string) => (await http.get(`/jobs/${id}/why`)).body.position
+    for (const type of ['greet', 'polite']) await http.post('/workers/pause').send({ type })
+    await submit({ type: 'polite', payload: {} })
+    const ids: string[] = []
+    for (let i = 0; i < 3; i += 1) ids.push((await submit({ type: 'greet', concurrency_key: 'k' })).id)
+    expect(await Promise.all(ids.map(position))).toEqual([1, 2, 3])
+  })
+})
+
 describe('the order', () => {
   test('is first come, first served within a priority: 200 jobs on one slot', async () => {
     const { http, submit, ends } = await start({ worker: { max_workers: 1, queue_size: 500 } })
@@ -299,6 +311,7 @@ describe('bad input', () => {
     [{ tags: { a: 7 } }, '/tags/a'],
     [{ tags: { a: 'x'.repeat(256) } }, '/tags/a'],
     [{ tags: ['a'] }, '/tags'],
+    [{ tags: JSON.parse('{"a":"x","__proto__":"y"}') }, '/tags'],
     [{ tags: Object.fromEntries(Array.from({ length: 21 }, (_, i) => [`k${i}`, 'v'])) }, '/tags'],
     [{ batch_id: 'x' }, '/batch_id'],
   ]

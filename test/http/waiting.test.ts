@@ -52,7 +52,7 @@ describe('GET /jobs/:id?wait', () => {
   )
 
   test('a thousand at once are all answered when their job ends, and the service serves others meanwhile', async () => {
-    const { submit, reaches, url, http } = await startService({ config: { server: { max_connections: 2_000 } } })
+    const { submit, reaches, url, http } = await startService()
     const { id } = await submit({ type: 'polite', payload: {} })
     await reaches(id, 'processing')
     const polls = Array.from({ length: 1_000 }, () =>
@@ -62,6 +62,17 @@ describe('GET /jobs/:id?wait', () => {
     await http.post(`/jobs/${id}/cancel`).expect(202)
     const statuses = (await Promise.all(polls)).map((job) => (job as { status: string }).status)
     expect(new Set(statuses)).toEqual(new Set(['cancelled']))
+  })
+
+  test('more than half of all connections do not wait, but are answered at once', async () => {
+    const { submit, url } = await startService({ config: { server: { max_connections: 6 } } })
+    const { id } = await submit({ type: 'greet', delay: 60 })
+    const gone = new AbortController()
+    const polls = Array.from({ length: 5 }, () => fetch(`${url}/jobs/${id}?wait=60`, { signal: gone.signal }))
+    const [first, second] = await Promise.all(firstTwo(polls))
+    expect([first?.status, second?.status]).toEqual([200, 200])
+    gone.abort()
+    await Promise.allSettled(polls)
   })
 
   test('does not hold up a shutdown', async () => {
@@ -76,6 +87,14 @@ describe('GET /jobs/:id?wait', () => {
     expect((await poll).body.status).toBe('scheduled')
   })
 })
+
+/** The two that are answered first. */
+function firstTwo<T>(promises: Promise<T>[]): Promise<T>[] {
+  const found: ((value: T) => void)[] = []
+  const both = [0, 1].map(() => new Promise<T>((resolve) => found.push(resolve)))
+  for (const promise of promises) promise.then((value) => found.shift()?.(value)).catch(() => {})
+  return both
+}
 
 describe('POST /jobs with Prefer: wait', () => {
   test.each(['wait=30', 'respond-async, wait=30', 'Wait = "30"'])(

@@ -23,13 +23,14 @@ export function createDependencies(db: Database.Database) {
 
   return {
     /**
-     * What is wrong with what these jobs depend on, or null. Those of the same submission may depend on each other.
-     * `listed`: they came as a list, into which the pointers lead.
+     * What is wrong with what those of these jobs that are new depend on, or null. `listed`: they came as a list, into
+     * which the pointers lead.
      */
-    check(jobs: readonly Job[], listed: boolean): ServiceError | null {
+    check(jobs: readonly Job[], isNew: (i: number) => boolean, listed: boolean): ServiceError | null {
       const own = new Set(jobs.map(({ id }) => id))
       const errors = jobs.flatMap(({ depends_on }, i) =>
         depends_on.flatMap((id, k) => {
+          if (!isNew(i)) return []
           if (own.has(id) || statusOf.all(id).length > 0) return []
           return [{ pointer: `${listed ? `/jobs/${i}` : ''}/depends_on/${k}`, detail: `there is no job ${id}` }]
         }),
@@ -50,12 +51,26 @@ export function createDependencies(db: Database.Database) {
       })
     },
 
+    /** Whether a job that is to wait would be pending at once, as all that it waits for has ended. */
+    isReady({ status, depends_on, on_dependency_failure, run_at }: Job): boolean {
+      if (status !== 'waiting' || depends_on.length === 0 || run_at !== null) return false
+      return depends_on.every((id) => {
+        const on = statusOf.all(id)[0]?.status
+        return on === 'completed' || (on !== undefined && isFinal(on) && on_dependency_failure === 'run')
+      })
+    },
+
+    /** A job runs again: what it depended on, as far as it is there, is needed once more. */
+    needAgain({ id, depends_on }: Job): void {
+      for (const on of depends_on) if (statusOf.all(on).length > 0) insert.run(id, on, 0)
+    },
+
     /** Some of the jobs that still wait for this one. */
     dependents: (on: string, limit: number): string[] => dependents.all(on, limit).map(({ id }) => id),
     settle: (id: string, on: string): void => void settle.run(id, on),
     /** What it still waits for, `limit` at most. */
     open: (id: string, limit: number): string[] => open.all(id, limit).map(({ on_id }) => on_id),
-    /** Whether a job that is waiting depends on this one. */
+    /** Whether a job that is not final depends on this one. */
     isNeeded: (on: string): boolean => needed.all(on).length > 0,
 
     /** For upkeep to go on with: this job ended so, and not all that wait for it have been told. */

@@ -17,13 +17,11 @@ export function createKeys(db: Database.Database, rows: Rows) {
     'SELECT id, fingerprint, expires_at FROM keys WHERE kind = ? AND owner = ? AND key = ?',
   )
   const take = db.prepare(
-    'INSERT OR REPLACE INTO keys (kind, owner, key, id, fingerprint, expires_at) VALUES (?, ?, ?, ?, ?, ?)',
+    'INSERT OR REPLACE INTO keys (kind, owner, key, id, fingerprint, expires_at, released) VALUES (?, ?, ?, ?, ?, ?, ?)',
   )
   const expire = db.prepare(
     `DELETE FROM keys WHERE (kind, owner, key) IN (
-       SELECT kind, owner, key FROM keys WHERE expires_at <= ? AND (kind = 'idempotency' OR NOT EXISTS (
-         SELECT 1 FROM jobs WHERE jobs.id = keys.id AND status NOT IN ('completed', 'failed', 'cancelled')))
-       LIMIT ?)`,
+       SELECT kind, owner, key FROM keys WHERE released = 1 AND expires_at <= ? ORDER BY expires_at LIMIT ?)`,
   )
 
   function holderOf({ kind, owner, key, fingerprint }: JobKey, now: number): JobWithPayload | ServiceError | null {
@@ -31,15 +29,25 @@ export function createKeys(db: Database.Database, rows: Rows) {
     if (row === undefined) return null
     const job = rows.getWithPayload(row.id)
     const held = row.expires_at > now || (kind === 'unique' && job !== null && !isFinal(job.status))
-    if (!held || job === null) return null
-    if (row.fingerprint === fingerprint) return job
+    if (!held) return null
+    if (row.fingerprint !== fingerprint)
+      return new ServiceError(
+        'idempotency_key_reused',
+        `the Idempotency-Key came before, with another body, for job ${row.id}`,
+      )
+    if (job !== null || kind === 'unique') return job
     return new ServiceError(
-      'idempotency_key_reused',
-      `the Idempotency-Key came before, with another body, for job ${job.id}`,
+      'job_deleted',
+      `the Idempotency-Key came before, for job ${row.id}, which was deleted since`,
     )
   }
 
+  const insert = ({ kind, owner, key, fingerprint, expires_at }: JobKey, id: string) =>
+    take.run(kind, owner, key, id, fingerprint, expires_at, kind === 'unique' ? 0 : 1)
+
   return {
+    holderOf,
+
     /** The job that has a key of this one, a refusal, or null where all its keys are free; `kind` asks for those alone. */
     holder({ keys = [], created_at }: NewJob, kind?: JobKey['kind']): JobWithPayload | ServiceError | null {
       for (const key of keys) {
@@ -51,15 +59,12 @@ export function createKeys(db: Database.Database, rows: Rows) {
     },
 
     take({ id, keys = [] }: NewJob): void {
-      for (const { kind, owner, key, fingerprint, expires_at } of keys)
-        take.run(kind, owner, key, id, fingerprint, expires_at)
+      for (const key of keys) insert(key, id)
     },
 
     /** The request came by its unique_key to that job: sent again, it is to come there by its Idempotency-Key. */
     join({ keys = [], created_at }: NewJob, id: string): void {
-      for (const key of keys)
-        if (key.kind === 'idempotency' && holderOf(key, created_at) === null)
-          take.run(key.kind, key.owner, key.key, id, key.fingerprint, key.expires_at)
+      for (const key of keys) if (key.kind === 'idempotency' && holderOf(key, created_at) === null) insert(key, id)
     },
 
     /** Forgets up to `limit` keys that nobody can meet any more. */

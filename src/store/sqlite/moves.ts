@@ -39,7 +39,9 @@ export function createMoves(db: Database.Database, rows: Rows): Moves {
   /** The transition itself, and the turn of its key. */
   function apply<J extends Job>(before: J, step: Step, now: number): J | null {
     const after = rows.apply(before, step, now)
-    if (after !== null) turns.moved(after)
+    if (after === null) return null
+    turns.moved(after)
+    if (step.verb === 'rerun') dependencies.needAgain(after)
     return after
   }
 

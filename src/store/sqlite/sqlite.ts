@@ -1,5 +1,6 @@
 // The SQLite driver: the store's verbs as short synchronous pieces of work that group commit puts on disk together.
 import type { Adjustment } from '../../adjust.js'
+import { ServiceError } from '../../errors.js'
 import { isFinal, type Job, type Rules } from '../../job.js'
 import type { Claimed, Ending, ProgressReport, Renewal, Store } from '../store.js'
 import { createCancels } from './cancel.js'
@@ -17,13 +18,19 @@ import { createStanding } from './standing.js'
 import { createSubmissions } from './submit.js'
 import { createUpkeep, UPKEEP_STEP } from './upkeep.js'
 
+/** A refusal is thrown. */
+function answered<T>(value: T | ServiceError): T {
+  if (value instanceof ServiceError) throw value
+  return value
+}
+
 /** @throws StoreOpenError where the file cannot be used */
 export function openSqliteStore(file: string, rules: Rules, options: GroupCommitOptions = {}): Store {
   const { db, close } = openDatabase(file, options.onFull)
   const commits = createGroupCommit(db, options)
   const rows = createRows(db, rules)
   const moves = createMoves(db, rows)
-  const { submit, keys } = createSubmissions(db, rows, moves)
+  const { submit, recall, keys } = createSubmissions(db, rows, moves)
   const claims = createClaims(db, rows, moves)
   const upkeep = createUpkeep(db, rows, moves)
   const cancels = createCancels(rows, moves)
@@ -108,6 +115,7 @@ export function openSqliteStore(file: string, rules: Rules, options: GroupCommit
       }),
 
     get: async (id) => rows.getWithPayload(id),
+    recall: async (key, now, whole) => answered(recall(key, now, whole)),
     list: async (filter, limit, before) => lists.list(filter, limit, before),
     scan: async (filter, after) => scans.scan(filter, after),
     tally: async (filter, after) => scans.tally(filter, after),

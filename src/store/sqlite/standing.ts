@@ -16,6 +16,10 @@ export function createStanding(db: Database.Database, rows: Rows, moves: Moves, 
     `SELECT count(*) AS n FROM (SELECT 1 FROM jobs WHERE type = ? AND status = 'pending' AND held = 0
        AND (rank, id) < (?, ?) LIMIT ?)`,
   )
+  const aheadOfKey = db.prepare<[string, number, string, number], { n: number }>(
+    `SELECT count(*) AS n FROM (SELECT 1 FROM jobs WHERE concurrency_key = ? AND status = 'pending' AND held = 1
+       AND (rank, id) < (?, ?) LIMIT ?)`,
+  )
   const firstOfKey = db.prepare<[string], { id: string }>(
     `SELECT id FROM jobs WHERE concurrency_key = ? AND status = 'pending' AND held = 0`,
   )
@@ -32,6 +36,9 @@ export function createStanding(db: Database.Database, rows: Rows, moves: Moves, 
     for (const { type } of shares) {
       if (before < MOST_COUNTED) before += ahead.all(type, job.rank, job.id, MOST_COUNTED - before)[0]?.n ?? 0
     }
+    // They are held until their turn, and so is this one behind them.
+    if (job.concurrency_key !== null && before < MOST_COUNTED)
+      before += aheadOfKey.all(job.concurrency_key, job.rank, job.id, MOST_COUNTED - before)[0]?.n ?? 0
     const batch = moves.batches.waitedFor(job.id)
     const rate = shares.find(({ type }) => type === job.type)?.rate
     const next = rate ? rates.room(job.type, rate, now) : null

@@ -2,7 +2,7 @@
 import type Database from 'better-sqlite3'
 import { ServiceError } from '../../errors.js'
 import type { Job, JobWithPayload } from '../../job.js'
-import type { Accepted, Bounds, NewBatch, NewJob } from '../store.js'
+import type { Accepted, Bounds, JobKey, NewBatch, NewJob, Recalled } from '../store.js'
 import { tally } from './batches.js'
 import { createKeys } from './keys.js'
 import { tagsOf } from './lists.js'
@@ -25,13 +25,17 @@ export function createSubmissions(db: Database.Database, rows: Rows, moves: Move
   const tag = db.prepare('INSERT INTO tags VALUES (?, ?)')
 
   function submit(jobs: readonly NewJob[], bounds: Bounds, batch?: NewBatch): Accepted[] | ServiceError {
-    const again = batch === undefined || jobs[0] === undefined ? null : sameBatch(jobs[0])
-    if (again !== null) return again
+    const key = batch && jobs[0]?.keys?.find(({ kind }) => kind === 'idempotency')
+    const again = key === undefined ? null : recall(key, jobs[0]?.created_at ?? 0, true)
+    if (again instanceof ServiceError) return again
+    if (again !== null) return again.jobs.map((job) => ({ job, deduplicated: true }))
     const holders = jobs.map((job) => keys.holder(job))
     const reused = holders.find((holder) => holder instanceof ServiceError)
     if (reused instanceof ServiceError) return reused
     const fresh = jobs.filter((_, i) => holders[i] === null)
-    const refused = refusal(fresh, bounds) ?? moves.dependencies.check(jobs, jobs.length > 1 || batch?.open_by === null)
+    const isListed = jobs.length > 1 || batch?.open_by === null
+    const isFresh = (i: number) => holders[i] === null
+    const refused = refusal(fresh, bounds) ?? moves.dependencies.check(jobs, isFresh, isListed)
     if (refused !== null) return refused
     if (batch !== undefined && !moves.batches.begin(batch))
       return new ServiceError('batch_closed', `batch ${batch.id} was cancelled, or is closed: it takes no more jobs`)
@@ -58,12 +62,12 @@ export function createSubmissions(db: Database.Database, rows: Rows, moves: Move
     return follow(accepted, batch)
   }
 
-  /** The batch that came with this Idempotency-Key before, which its first job bears. */
-  function sameBatch(first: NewJob): Accepted[] | ServiceError | null {
-    const holder = keys.holder(first, 'idempotency')
+  function recall(key: JobKey, now: number, whole: boolean): Recalled | ServiceError | null {
+    const holder = keys.holderOf(key, now)
     if (holder === null || holder instanceof ServiceError) return holder
-    const ids = holder.batch_id === null ? [{ id: holder.id }] : members.all(holder.batch_id)
-    return ids.map(({ id }) => ({ job: rows.getWithPayload(id) as JobWithPayload, deduplicated: true }))
+    const batch_id = holder.batch_id ?? moves.batches.waitedFor(holder.id)
+    if (!whole || batch_id === null) return { batch_id, jobs: [holder] }
+    return { batch_id, jobs: members.all(batch_id).map(({ id }) => rows.getWithPayload(id) as JobWithPayload) }
   }
 
   /** A trigger on each row would cost as much as the row. */
@@ -93,7 +97,7 @@ export function createSubmissions(db: Database.Database, rows: Rows, moves: Move
   }
 
   function refusal(jobs: readonly JobWithPayload[], bounds: Bounds): ServiceError | null {
-    const pending = jobs.filter(({ status }) => status === 'pending')
+    const pending = jobs.filter((job) => job.status === 'pending' || moves.dependencies.isReady(job))
     const now = kept.all()[0] ?? { pending: 0, stored: 0, bytes: 0 }
     if (pending.length > 0 && now.pending + pending.length > bounds.max_pending)
       return full(`${now.pending} jobs are pending and worker.queue_size is ${bounds.max_pending}`)
@@ -109,7 +113,7 @@ export function createSubmissions(db: Database.Database, rows: Rows, moves: Move
     return null
   }
 
-  return { submit, keys }
+  return { submit, recall, keys }
 }
 
 const full = (detail: string) => new ServiceError('queue_full', detail)

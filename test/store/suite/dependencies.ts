@@ -95,7 +95,7 @@ export function depending(stage: () => Promise<Stage>): void {
     expect(await the.store.get(waiting.id)).toMatchObject({ status: 'scheduled', reason: 'unblocked' })
   })
 
-  test('a job is neither pruned nor removed while one that waits depends on it', async () => {
+  test('a job is neither pruned nor removed while one that is not final depends on it', async () => {
     const the = await stage()
     const [first, second] = [await the.running(), await the.running()]
     const waiting = await the.add({ depends_on: [first.id, second.id] })
@@ -106,6 +106,14 @@ export function depending(stage: () => Promise<Stage>): void {
     expect(await the.store.remove(first.id)).toMatchObject({ removed: false })
     await the.end(second, complete)
     expect(await the.store.get(waiting.id)).toMatchObject({ status: 'pending' })
+    expect(await prune()).toEqual([])
+    const run = async () => the.end((await the.claim([1], { at: T0 + 30 }))[0] as never, complete, T0 + 200)
+    await run()
+    // It runs again, and may ask again for what they made.
+    await the.store.rerun(waiting.id, T0 + 300)
+    expect(await prune()).toEqual([])
+    expect(await the.store.remove(first.id)).toMatchObject({ removed: false })
+    await run()
     expect((await prune()).sort()).toEqual([first.id, second.id].sort())
   })
 

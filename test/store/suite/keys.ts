@@ -95,15 +95,42 @@ export function keying(stage: () => Promise<Stage>): void {
     ])
   })
 
-  test('a key goes with its job', async () => {
+  test('a unique key goes with its job; an idempotency key stays, and tells that the job was deleted', async () => {
     const { store } = await stage()
     const job = keyed([idempotency('k'), unique('u')])
     await store.submit([job], NO_BOUNDS)
     await store.cancel(job.id, 'not wanted', T0 + 1)
     await store.remove(job.id)
-    expect(await store.submit([keyed([idempotency('k'), unique('u')])], NO_BOUNDS)).toMatchObject([
-      { deduplicated: false },
-    ])
+    const again = keyed([idempotency('k')])
+    await expect(store.submit([again], NO_BOUNDS)).rejects.toMatchObject({ code: 'job_deleted' })
+    await expect(store.recall(idempotency('k'), T0 + 1, false)).rejects.toMatchObject({ code: 'job_deleted' })
+    const other = idempotency('k', { fingerprint: 'f2' })
+    await expect(store.recall(other, T0 + 1, false)).rejects.toMatchObject({ code: 'idempotency_key_reused' })
+    expect(await store.submit([keyed([unique('u')])], NO_BOUNDS)).toMatchObject([{ deduplicated: false }])
+    expect(await store.recall(idempotency('k'), T0 + WINDOW, false)).toBeNull()
+  })
+
+  test('who comes with an idempotency key for another body is refused, though its unique key is taken by that job', async () => {
+    const { store } = await stage()
+    await store.submit([keyed([idempotency('k'), unique('u')])], NO_BOUNDS)
+    const other = keyed([idempotency('k', { fingerprint: 'f2' }), unique('u')])
+    await expect(store.submit([other], NO_BOUNDS)).rejects.toMatchObject({ code: 'idempotency_key_reused' })
+  })
+
+  test('what was there before needs none of the jobs that it depended on', async () => {
+    const the = await stage()
+    const on = await the.running()
+    await the.end(on, complete)
+    const type = 'child'
+    const submission = { type, depends_on: [on.id] }
+    const send = () => the.store.submit([keyed([idempotency('k')], T0 + 20, submission)], NO_BOUNDS)
+    const [first] = await send()
+    const [job] = await the.claim([1], { types: [type], at: T0 + 30 })
+    await the.end(job as never, complete, T0 + 40)
+    await the.store.remove(on.id)
+    expect(await send()).toMatchObject([{ job: { id: first?.job.id }, deduplicated: true }])
+    const other = keyed([], T0 + 20, submission)
+    await expect(the.store.submit([other], NO_BOUNDS)).rejects.toMatchObject({ code: 'unknown_dependency' })
   })
 
   test('a key is looked up before the bounds: what was there before needs no room', async () => {
@@ -165,5 +192,12 @@ export function keying(stage: () => Promise<Stage>): void {
     // Asked with an earlier time: it is gone, not expired.
     expect(await the.store.submit([keyed([idempotency('k')])], NO_BOUNDS)).toMatchObject([{ deduplicated: false }])
     expect(await the.store.submit([keyed([unique('u')])], NO_BOUNDS)).toMatchObject([{ deduplicated: true }])
+    await the.store.cancel(job.id, 'not wanted', T0 + WINDOW)
+    await the.store.rerun(job.id, T0 + WINDOW)
+    await the.store.tick({ node: the.node, now: T0 + WINDOW })
+    expect(await the.store.submit([keyed([unique('u')])], NO_BOUNDS)).toMatchObject([{ deduplicated: true }])
+    await the.store.cancel(job.id, 'not wanted', T0 + WINDOW)
+    await the.store.tick({ node: the.node, now: T0 + WINDOW })
+    expect(await the.store.submit([keyed([unique('u')])], NO_BOUNDS)).toMatchObject([{ deduplicated: false }])
   })
 }

@@ -131,7 +131,7 @@ export function createModel() {
       return after
     },
 
-    isNeeded: (id: string): boolean => all().some((job) => job.status === 'waiting' && job.depends_on.includes(id)),
+    isNeeded: (id: string): boolean => all().some((job) => !isFinal(job.status) && job.depends_on.includes(id)),
 
     remove({ id, batch_id }: JobWithPayload): void {
       jobs.delete(id)

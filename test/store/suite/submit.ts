@@ -1,7 +1,7 @@
 // Submissions: all or none, and bounds that hold however many arrive at once.
 import { expect, test } from 'vitest'
 import type { Submission } from '../../../src/new-job.js'
-import { aJob, ids, NO_BOUNDS, type Stage, T0 } from './stage.js'
+import { aJob, anError, complete, ids, NO_BOUNDS, type Stage, T0 } from './stage.js'
 
 export function submitting(stage: () => Promise<Stage>): void {
   test('a submitted job reads back field by field', async () => {
@@ -174,6 +174,23 @@ export function submitting(stage: () => Promise<Stage>): void {
     const all = { types: { except: [] }, finished_before: T0 + 1, max_count: null, max_bytes: null, limit: 10 }
     expect((await the.store.prune({ ...all, status: ['cancelled'] })).ids).toEqual([jobs[1]?.id])
     await the.store.submit([sized(10)], bounds)
+  })
+  test('a job that waits for nothing any more counts against the bounds as one that is pending', async () => {
+    const the = await stage()
+    const [done, failed] = [await the.running(), await the.running()]
+    await the.end(done, complete)
+    await the.end(failed, { verb: 'fail', error: anError() })
+    const bounds = { ...NO_BOUNDS, max_pending: 1 }
+    const submit = (submission: Partial<Submission>) => the.store.submit([aJob(submission, T0 + 20)], bounds)
+    await submit({ depends_on: [done.id] })
+    await expect(submit({ depends_on: [done.id] })).rejects.toMatchObject({ code: 'queue_full' })
+    const run = { depends_on: [failed.id], on_dependency_failure: 'run' } as const
+    await expect(submit(run)).rejects.toMatchObject({ code: 'queue_full' })
+    // It fails at once, or runs later: neither is pending.
+    expect(await submit({ depends_on: [failed.id] })).toMatchObject([{ job: { status: 'failed' } }])
+    expect(await submit({ depends_on: [done.id], run_at: T0 + 99_999 })).toMatchObject([
+      { job: { status: 'scheduled' } },
+    ])
   })
 }
 
