@@ -263,7 +263,7 @@ describe('an NDJSON batch', () => {
     await asking
     expect(entries).toHaveLength(30_000)
     expect(entries.at(-1)).toMatchObject({ line: 30_000, error: { code: 'invalid_job' } })
-    expect(answered).toBeGreaterThan(20)
+    expect(answered).toBeGreaterThan(4)
   })
 
   test('ends its batch when the database is free again, though it was locked when the stream ended', async () => {
