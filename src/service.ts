@@ -62,8 +62,11 @@ export interface Surroundings {
 /** Seconds after which a client that met a shutdown may find the next process. */
 const RESTART_S = 10
 
-/** What a stop may take beyond both graces, before threads that do not end and outcomes that the store refuses are given up. */
-const PATIENCE_MS = 5_000
+/**
+ * What a stop may take beyond both graces, before threads that do not end and outcomes that the store refuses are given
+ * up: longer than the store waits for a lock, so that what it refuses is told.
+ */
+const PATIENCE_MS = 7_000
 
 /** @throws ConfigError, StoreOpenError */
 export async function createService(config: Config, surroundings: Surroundings): Promise<Service> {
