@@ -49,7 +49,10 @@ export function createModel() {
     const queue = [ended]
     for (let on = queue.shift(); on !== undefined; on = queue.shift()) {
       const { id, status } = on
-      const waiting = all().filter((job) => job.status === 'waiting' && job.depends_on.includes(id))
+      // Who was told of its end before is not told of another one, after a rerun.
+      const waiting = all().filter(
+        (job) => job.status === 'waiting' && job.depends_on.includes(id) && !settled.get(job.id)?.has(id),
+      )
       for (const job of waiting.sort((a, b) => (a.id < b.id ? -1 : 1))) {
         settled.get(job.id)?.add(id)
         const failed = status !== 'completed' && job.on_dependency_failure === 'fail' ? { id, status } : null
