@@ -72,10 +72,24 @@ export function isTimeZone(time_zone: string): boolean {
  * The first instant after `after` that the calendar allows; null: there is none. A local time that the clocks leave out
  * comes at the first instant behind the gap, one that they show twice comes once; what comes every hour comes in both.
  */
-export function nextInstant({ pattern, and, time_zone }: Calendar, after: number): number | null {
-  const cron = new Cron(pattern, { timezone: time_zone, paused: true, domAndDow: and })
-  return cron.nextRun(new Date(after))?.getTime() ?? null
+export function nextInstant(calendar: Calendar, after: number): number | null {
+  return cronOf(calendar).nextRun(new Date(after))?.getTime() ?? null
 }
+
+/** Up to `n` instants from `first` on and before `before`, those that come last, oldest first. */
+export function previousInstants(calendar: Calendar, first: number, before: number, n: number): number[] {
+  const cron = cronOf(calendar)
+  const found: number[] = []
+  for (let at = before; found.length < n; found.unshift(at)) {
+    const [previous] = cron.previousRuns(1, new Date(at))
+    if (previous === undefined || previous.getTime() < first) break
+    at = previous.getTime()
+  }
+  return found
+}
+
+const cronOf = ({ pattern, and, time_zone }: Calendar) =>
+  new Cron(pattern, { timezone: time_zone, paused: true, domAndDow: and })
 
 function cronField(part: string, field: Field): Read<string> {
   return collect(
