@@ -11,6 +11,10 @@ export type ServiceEvent =
   | { kind: 'batch'; id: string; jobs: number }
   | { kind: 'progress'; id: string; run: number; progress: number; note: string | null }
   | { kind: 'job_log'; id: string; run: number; message: string }
+  /** A schedule was put, deleted, paused or resumed. */
+  | { kind: 'schedule'; verb: 'put' | 'delete' | 'pause' | 'resume'; name: string }
+  /** Ticks of a schedule had their record: so many made a job, so many did not. */
+  | { kind: 'ticks'; name: string; ran: number; skipped: number }
   /** What is paused now. */
   | { kind: 'pauses'; all: boolean; types: readonly string[] }
   /** A run is not to go on: its cancel was asked for, or its job is no longer this run's. */

@@ -49,6 +49,12 @@ function write(log: Logger, event: ServiceEvent): void {
     case 'store_trouble':
       log.error({ doing: event.doing, error: event.message }, 'store trouble')
       return
+    case 'schedule':
+      log.info({ schedule: event.name }, `schedule ${event.verb}`)
+      return
+    case 'ticks':
+      log.info({ schedule: event.name, ran: event.ran, skipped: event.skipped }, 'schedule ticks')
+      return
     case 'pauses':
       log.info({ all: event.all, types: event.types }, 'pauses changed')
       return

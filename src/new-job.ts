@@ -7,7 +7,7 @@ export interface Submission
     Partial<
       Pick<
         JobWithPayload,
-        'start_by' | 'concurrency_key' | 'batch_id' | 'depends_on' | 'on_dependency_failure' | 'tags'
+        'start_by' | 'concurrency_key' | 'batch_id' | 'schedule' | 'depends_on' | 'on_dependency_failure' | 'tags'
       >
     > {
   /** Waits for something else than the jobs that it depends on. */
@@ -52,7 +52,7 @@ export function newJob(submission: Submission, now: number, rules: Rules): JobWi
     cancel_requested_at: null,
     concurrency_key: submission.concurrency_key ?? null,
     batch_id: submission.batch_id ?? null,
-    schedule: null,
+    schedule: submission.schedule ?? null,
     depends_on,
     on_dependency_failure: submission.on_dependency_failure ?? 'fail',
     tags: submission.tags ?? NO_TAGS,

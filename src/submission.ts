@@ -23,7 +23,8 @@ const KEY_HINT = `must be a text of 1 to ${MAX_KEY_LENGTH} characters`
 const ID_HINT = 'must be the id of a job'
 const TAG_HINT = 'must be a text of up to 255 characters'
 
-function time() {
+/** A time of RFC 3339 with its offset, as milliseconds since 1970. */
+export function time() {
   const error = 'must be a time such as "2030-01-31T08:30:00Z"'
   return z.iso
     .datetime({ offset: true, error })

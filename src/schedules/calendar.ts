@@ -41,7 +41,10 @@ type Read<T> = { ok: true; value: T } | { ok: false; findings: Finding[] }
 export function readCron(text: string): Read<string> {
   const parts = text.trim().split(/\s+/)
   if (parts.length !== 5 && parts.length !== 6)
-    return wrong([], `must have five fields, or six with seconds first; it has ${text.trim() === '' ? 0 : parts.length}`)
+    return wrong(
+      [],
+      `must have five fields, or six with seconds first; it has ${text.trim() === '' ? 0 : parts.length}`,
+    )
   const [seconds, ...others] = parts.length === 6 ? parts : ['0', ...parts]
   return collect([seconds as string, ...others].map((part, i) => cronField(part, FIELDS[i] as Field)))
 }
@@ -53,7 +56,10 @@ export function readFields(lists: FieldLists): Read<string> {
       const items = lists[field.name]
       if (items === undefined) return { ok: true, value: field.name === 'seconds' ? '0' : '*' }
       if (items.length === 0) return wrong([field.name], 'must not be empty')
-      return collect(items.map((item, i) => listItem(item, field, i)), ',')
+      return collect(
+        items.map((item, i) => listItem(item, field, i)),
+        ',',
+      )
     }),
   )
 }
@@ -121,7 +127,7 @@ function listItem(item: FieldItem, field: Field, i: number): Read<string> {
 }
 
 function rangeOf(from: number | string, to: number | string, field: Field, path: string[]): Read<[number, number]> {
-  const [first, last] = [valueOf(from, field), valueOf(to, field)]
+  const [first, last] = [valueIn(from, field), valueIn(to, field)]
   if (first === null || last === null)
     return wrong(path, `"${cut(String(first === null ? from : to))}" is not one of ${allowed(field)}`)
   // A range may end with Sunday, which then is 7.
@@ -130,7 +136,7 @@ function rangeOf(from: number | string, to: number | string, field: Field, path:
   return { ok: true, value: [first, end] }
 }
 
-function valueOf(text: number | string, { min, max, names }: Field): number | null {
+function valueIn(text: number | string, { min, max, names }: Field): number | null {
   const named = typeof text === 'string' ? names.indexOf(text.toLowerCase().slice(0, 3)) : -1
   const full = typeof text === 'string' && (text.length === 3 || FULL_NAMES.includes(text.toLowerCase()))
   if (named >= 0 && full) return min + named
@@ -139,7 +145,19 @@ function valueOf(text: number | string, { min, max, names }: Field): number | nu
 }
 
 const FULL_NAMES = [
-  ...['january', 'february', 'march', 'april', 'june', 'july', 'august', 'september', 'october', 'november', 'december'],
+  ...[
+    'january',
+    'february',
+    'march',
+    'april',
+    'june',
+    'july',
+    'august',
+    'september',
+    'october',
+    'november',
+    'december',
+  ],
   ...['sunday', 'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday'],
 ]
 

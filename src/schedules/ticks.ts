@@ -67,6 +67,11 @@ export function dueTicks(timing: Timing & CatchUp, anchor: number, next_at: numb
   return due
 }
 
+/** The last tick until `now`, of those from `first` on. */
+export function lastTick(timing: Timing, anchor: number, first: number, now: number): number {
+  return isDelay(timing) ? first : (lastTicks(timing, anchor, first, now, 1)[0] ?? first)
+}
+
 export const isDelay = ({ when }: Timing): boolean => 'every' in when && when.mode === 'fixed_delay'
 
 /** Up to `n` ticks, the last ones from `first` until `now`, oldest first. */

@@ -2,6 +2,7 @@
 import type { Adjustment } from '../adjust.js'
 import type { ErrorRecord } from '../errors.js'
 import type { FinalStatus, Job, JobStatus, JobWithPayload, JsonText, Step } from '../job.js'
+import type { Totals } from '../schedules/totals.js'
 import type { Share } from '../slot-shares.js'
 
 /**
@@ -55,6 +56,23 @@ export interface Store {
   /** Upkeep that is due, a bounded piece of it: safe to call on any node at any time. */
   tick(request: { node: string; now: number }): Promise<Tick>
 
+  /** Puts a schedule in place of what it was when it was read. Answers it as it is then; null: it has changed meanwhile. */
+  putSchedule(change: ScheduleChange): Promise<Schedule | null>
+  /** Forgets a schedule and its ticks. False: there is none of that source. */
+  removeSchedule(name: string, source: Schedule['source']): Promise<boolean>
+  /**
+   * Records ticks and stores their jobs, each tick once and in one transaction. Answers those that took effect: others
+   * were fired or changed by somebody else since they were read.
+   */
+  fire(fires: readonly Fire[], bounds: Bounds): Promise<Fired[]>
+
+  schedule(name: string): Promise<Schedule | null>
+  /** By name, those after `after`. */
+  schedules(after: string, limit: number): Promise<Schedule[]>
+  /** Those that have a tick by `now`, the earliest first, and when the next one of all is. */
+  dueSchedules(now: number, limit: number): Promise<{ due: Schedule[]; next_at: number | null }>
+  /** Its ticks, newest first; the latest 1,000 are kept. */
+  ticks(name: string, limit: number): Promise<TickRecord[]>
   get(id: string): Promise<JobWithPayload | null>
   /**
    * The job that came with this Idempotency-Key, or with `whole` all of its batch but for the one that waits for its
@@ -105,6 +123,68 @@ export interface Accepted {
   job: JobWithPayload
   /** Whether it was there before. */
   deduplicated: boolean
+}
+
+/** Times are milliseconds since 1970. */
+export interface Schedule {
+  name: string
+  /** Who defined it, and may change it. */
+  source: 'config' | 'http'
+  /** As it was put. */
+  document: JsonText
+  /** Where a grid without `start_at` begins: when this timing was first put. */
+  anchor: number
+  created_at: number
+  /** Raised at every change: who changes it names the one that it read. */
+  updated_at: number
+  paused_at: number | null
+  /** The next tick, or the one that would be while it is paused; null: there is none, or not before a run has ended. */
+  next_at: number | null
+  /** Milliseconds from the end of a run to the next tick; null: ticks do not wait for runs. */
+  delay: number | null
+  /** Null before the first run has ended. */
+  totals: Totals | null
+}
+
+export interface ScheduleChange {
+  /** What was read; null: there was none. */
+  before: Pick<Schedule, 'updated_at' | 'next_at'> | null
+  /** Its totals stay what they are. */
+  after: Omit<Schedule, 'totals'>
+  /** What its ticks came to meanwhile. */
+  skipped?: TickRecord | null
+}
+
+export interface TickRecord {
+  tick_at: number
+  /** The last tick of a span that is one record; otherwise the same as `tick_at`. */
+  until: number
+  /** A person asked for it, at that time. */
+  asked: boolean
+  /** Null: it did not run. */
+  job_id: string | null
+  /** Why it ran, or did not, in one word. */
+  reason: string
+}
+
+/** What becomes of a schedule that was read. */
+export interface Fire {
+  name: string
+  updated_at: number
+  /** The tick that was next; null: a person asked, and the next tick stays. */
+  from: number | null
+  /** `after_run`: its delay counts from the end of its run. */
+  next_at: number | null | 'after_run'
+  /** Whether a job is made while another one of the schedule is not final. */
+  queue: boolean
+  /** Oldest first; those with a job run where there is room. */
+  ticks: (TickRecord & { job: NewJob | null })[]
+  now: number
+}
+
+export interface Fired {
+  name: string
+  jobs: NewJob[]
 }
 
 export interface Recalled {

@@ -5,6 +5,7 @@ import { isFinal, type Job, type Step } from '../../job.js'
 import { type Batches, createBatches } from './batches.js'
 import { createDependencies, type Dependencies } from './dependencies.js'
 import type { Rows } from './rows.js'
+import { createSchedules, type Schedules } from './schedules.js'
 import { createTurns, type Turns } from './turns.js'
 
 /** Waiting jobs that one write tells at the most, so that no write holds up the event loop; upkeep tells the rest. */
@@ -16,6 +17,7 @@ export interface Moves {
   turns: Turns
   batches: Batches
   dependencies: Dependencies
+  schedules: Schedules
   /** Takes the step; what waited for the job and moved with it is added to `unblocked`. Null: its status does not allow it. */
   move<J extends Job>(before: J, step: Step, now: number, unblocked: Job[]): J | null
   /** Null: it runs, or is final. */
@@ -35,6 +37,7 @@ export function createMoves(db: Database.Database, rows: Rows): Moves {
   const turns = createTurns(db)
   const batches = createBatches(db)
   const dependencies = createDependencies(db)
+  const schedules = createSchedules(db)
 
   /** The transition itself, and the turn of its key. */
   function apply<J extends Job>(before: J, step: Step, now: number): J | null {
@@ -42,6 +45,7 @@ export function createMoves(db: Database.Database, rows: Rows): Moves {
     if (after === null) return null
     turns.moved(after)
     if (step.verb === 'rerun') dependencies.needAgain(after)
+    if (after.schedule !== null && isFinal(after.status)) schedules.ended(after)
     return after
   }
 
@@ -89,6 +93,7 @@ export function createMoves(db: Database.Database, rows: Rows): Moves {
     turns,
     batches,
     dependencies,
+    schedules,
 
     move(before, step, now, unblocked) {
       const after = apply(before, step, now)

@@ -30,7 +30,9 @@ export function openSqliteStore(file: string, rules: Rules, options: GroupCommit
   const commits = createGroupCommit(db, options)
   const rows = createRows(db, rules)
   const moves = createMoves(db, rows)
-  const { submit, recall, keys } = createSubmissions(db, rows, moves)
+  const submissions = createSubmissions(db, rows, moves)
+  const { submit, recall, keys } = submissions
+  const { schedules } = moves
   const claims = createClaims(db, rows, moves)
   const upkeep = createUpkeep(db, rows, moves)
   const cancels = createCancels(rows, moves)
@@ -114,6 +116,14 @@ export function openSqliteStore(file: string, rules: Rules, options: GroupCommit
         return upkeep.tick(node, now)
       }),
 
+    putSchedule: (change) => commits.write(() => schedules.put(change)),
+    removeSchedule: (name, source) => commits.write(() => schedules.remove(name, source)),
+    fire: (fires, bounds) => commits.write(() => schedules.fire(fires, bounds, submissions)),
+
+    schedule: async (name) => schedules.get(name),
+    schedules: async (after, limit) => schedules.list(after, limit),
+    dueSchedules: async (now, limit) => ({ due: schedules.due(now, limit), next_at: schedules.next() }),
+    ticks: async (name, limit) => schedules.history(name, limit),
     get: async (id) => rows.getWithPayload(id),
     recall: async (key, now, whole) => answered(recall(key, now, whole)),
     list: async (filter, limit, before) => lists.list(filter, limit, before),

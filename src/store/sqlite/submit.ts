@@ -47,9 +47,8 @@ export function createSubmissions(db: Database.Database, rows: Rows, moves: Move
         if (batch === undefined) keys.join(job, (holder as JobWithPayload).id)
         return { job: holder as JobWithPayload, deduplicated: true }
       }
-      rows.insert(job)
+      add(job)
       keys.take(job)
-      for (const text of tagsOf(job)) tag.run(job.id, text)
       added.push(job)
       return { job, deduplicated: false }
     })
@@ -68,6 +67,20 @@ export function createSubmissions(db: Database.Database, rows: Rows, moves: Move
     const batch_id = holder.batch_id ?? moves.batches.waitedFor(holder.id)
     if (!whole || batch_id === null) return { batch_id, jobs: [holder] }
     return { batch_id, jobs: members.all(batch_id).map(({ id }) => rows.getWithPayload(id) as JobWithPayload) }
+  }
+
+  function add(job: NewJob): void {
+    rows.insert(job)
+    for (const text of tagsOf(job)) tag.run(job.id, text)
+  }
+
+  /** Jobs that neither have keys nor wait for anything. */
+  function insert(jobs: readonly NewJob[]): void {
+    for (const job of jobs) {
+      add(job)
+      moves.inserted(job, job.created_at)
+    }
+    countIn(jobs)
   }
 
   /** A trigger on each row would cost as much as the row. */
@@ -113,7 +126,9 @@ export function createSubmissions(db: Database.Database, rows: Rows, moves: Move
     return null
   }
 
-  return { submit, recall, keys }
+  return { submit, insert, refusal, recall, keys }
 }
+
+export type Submissions = ReturnType<typeof createSubmissions>
 
 const full = (detail: string) => new ServiceError('queue_full', detail)

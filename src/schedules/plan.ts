@@ -1,0 +1,153 @@
+// The document of a schedule: when it has ticks, what becomes of those that are late, and the job that a tick makes.
+import { z } from 'zod'
+import { duration } from '../duration.js'
+import { ServiceError } from '../errors.js'
+import { type Finding, inspect } from '../explain.js'
+import { whole } from '../setting-kinds.js'
+import { invalid, readSubmission, type SubmissionRules, time } from '../submission.js'
+import type { SubmittedJob } from '../tracker.js'
+import { type Calendar, isTimeZone, nextInstant, readCron, readFields } from './calendar.js'
+import type { CatchUp, Timing } from './ticks.js'
+
+const DAY = 86_400_000
+/** Jobs of one transaction, so that no schedule holds up the event loop by what it missed. */
+const MOST_CAUGHT_UP = 500
+
+export const SCHEDULE_NAME = /^[\w.-]{1,64}$/
+
+function fieldList() {
+  const error = 'must be a list of values and of ranges [from, to]'
+  const value = z.union([z.number(), z.string().max(20)], error)
+  return z
+    .array(z.union([value, z.tuple([value, value], error)], error), error)
+    .max(100)
+    .optional()
+}
+
+const document = z.strictObject({
+  every: duration({ min: 100 }).optional(),
+  mode: z.enum(['fixed_rate', 'fixed_delay']).optional(),
+  cron: z.string().max(500).optional(),
+  fields: z
+    .strictObject({
+      seconds: fieldList(),
+      minutes: fieldList(),
+      hours: fieldList(),
+      days_of_month: fieldList(),
+      months: fieldList(),
+      days_of_week: fieldList(),
+    })
+    .optional(),
+  time_zone: z
+    .string()
+    .refine(isTimeZone, 'must be a name of the IANA time zone database, such as "Europe/Berlin"')
+    .default('UTC'),
+  start_at: time().nullable().default(null),
+  end_at: time().nullable().default(null),
+  overlap: z.enum(['skip', 'queue']).optional(),
+  catch_up: z.enum(['none', 'last', 'all']).default('last'),
+  max_lateness: duration({ min: 1_000 }).default(DAY),
+  max_catch_up: whole(1, MOST_CAUGHT_UP).default(100),
+  /** Left out: it stays as it is. */
+  paused: z.boolean().optional(),
+  job: z.unknown(),
+})
+
+const job = z.strictObject({
+  type: z.string(),
+  payload: z.unknown().optional(),
+  priority: z.unknown().optional(),
+  retry_count: z.unknown().optional(),
+  timeout: z.unknown().optional(),
+  tags: z.unknown().optional(),
+})
+
+/** A document that was checked; spans and times are milliseconds. It is stored as JSON. */
+export type Plan = z.output<typeof document>
+
+/** @throws ServiceError invalid_request, and what readSubmission throws for its job, with pointers into `body` */
+export function readPlan(body: unknown, rules: SubmissionRules, now: number): Plan {
+  if (body === undefined) throw new ServiceError('malformed_request', 'the body is empty, send a schedule as JSON')
+  const checked = inspect(document, body)
+  if (!checked.ok) throw invalid('invalid_request', checked.findings)
+  const plan = checked.data
+  const findings = [...conflicts(plan), ...misreadings(plan)]
+  if (findings.length > 0) throw invalid('invalid_request', findings)
+  const never = neverFires(plan)
+  if (never !== null) throw invalid('invalid_request', [never])
+  readJob(plan, rules, now)
+  return plan
+}
+
+/** @throws ServiceError as readSubmission does, with pointers that begin with /job */
+export function readJob(plan: Plan, rules: SubmissionRules, now: number): SubmittedJob {
+  const checked = inspect(job, plan.job)
+  if (!checked.ok)
+    throw invalid(
+      'invalid_request',
+      checked.findings.map(({ path, message }) => ({ path: ['job', ...path], message })),
+    )
+  try {
+    return readSubmission(checked.data, rules, now)
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error
+    const errors = error.errors?.map(({ pointer, detail }) => ({ pointer: `/job${pointer}`, detail }))
+    throw new ServiceError(error.code, `/job${error.message}`, errors === undefined ? {} : { errors })
+  }
+}
+
+/** Where a job is late by more than one tick, further ones wait for it only if they all are to run. */
+export const queues = ({ overlap, catch_up }: Plan): boolean =>
+  (overlap ?? (catch_up === 'all' ? 'queue' : 'skip')) === 'queue'
+
+export function timingOf(plan: Plan): Timing & CatchUp {
+  const { every, mode = 'fixed_rate', start_at, end_at, catch_up, max_lateness, max_catch_up } = plan
+  const when = every === undefined ? calendarOf(plan) : { every, mode }
+  return { when, start_at, end_at, catch_up, max_lateness, max_catch_up }
+}
+
+/** What has to stay the same for a grid to stay where it is. */
+export function timingKey({ every, mode, cron, fields, time_zone, start_at, end_at }: Plan): string {
+  return JSON.stringify([every, mode, cron, fields, time_zone, start_at, end_at])
+}
+
+function calendarOf(plan: Plan): Calendar {
+  const read = readCalendar(plan)
+  if (!read.ok) throw new Error(`a schedule was stored that cannot be read: ${read.findings[0]?.message}`)
+  return { pattern: read.value, and: plan.cron === undefined, time_zone: plan.time_zone }
+}
+
+const readCalendar = ({ cron, fields }: Plan) => (cron === undefined ? readFields(fields ?? {}) : readCron(cron))
+
+function misreadings(plan: Plan): Finding[] {
+  if (plan.every !== undefined) return []
+  const read = readCalendar(plan)
+  if (read.ok) return []
+  // A cron expression is one text: there is nothing in it to point at.
+  return read.findings.map(({ path, message }) =>
+    plan.cron === undefined
+      ? { path: ['fields', ...path], message }
+      : { path: ['cron'], message: [path[0], message].filter(Boolean).join(': ') },
+  )
+}
+
+function conflicts({ every, mode, cron, fields, start_at, end_at, overlap, catch_up }: Plan): Finding[] {
+  const found: Finding[] = []
+  const refuse = (key: string, message: string) => found.push({ path: [key], message })
+  const given = Object.entries({ every, cron, fields }).filter(([, value]) => value !== undefined)
+  const [, second] = given
+  if (given.length === 0) found.push({ path: [], message: 'must have one of every, cron and fields' })
+  if (second !== undefined) refuse(second[0], `must be left out where there is ${given[0]?.[0]}`)
+  if (mode !== undefined && every === undefined) refuse('mode', 'must be left out where there is no every')
+  if (start_at !== null && end_at !== null && end_at <= start_at) refuse('end_at', 'must be later than start_at')
+  if (overlap === 'skip' && catch_up === 'all')
+    refuse('overlap', 'must be "queue", or left out, where catch_up is "all": what is caught up overlaps')
+  if (mode === 'fixed_delay' && catch_up === 'all')
+    refuse('catch_up', 'must be "last" or "none" with fixed_delay, which misses no ticks')
+  return found
+}
+
+function neverFires(plan: Plan): Finding | null {
+  if (plan.every !== undefined || nextInstant(calendarOf(plan), Date.UTC(1970, 0)) !== null) return null
+  return { path: [plan.cron === undefined ? 'fields' : 'cron'], message: 'must fit some day: there is none' }
+}

@@ -1,0 +1,45 @@
+// What the runs of a schedule came to: how many ended how, and the sums of the numbers that they returned.
+import type { Job } from '../job.js'
+
+export interface Totals {
+  completed: number
+  failed: number
+  cancelled: number
+  /** By the names of the results' own fields. */
+  sums: Record<string, number>
+  last_job_id: string
+  /** Milliseconds since 1970. */
+  last_ended_at: number
+}
+
+/** Names beyond these have no sum: a handler may return any. */
+const MOST_SUMS = 50
+
+/** The totals with those of a job that is final. */
+export function addRun(totals: Totals | null, job: Job): Totals {
+  const { id, status, finished_at, updated_at } = job
+  const before = totals ?? { completed: 0, failed: 0, cancelled: 0, sums: {}, last_job_id: id, last_ended_at: 0 }
+  const counted = status === 'completed' || status === 'failed' || status === 'cancelled' ? status : null
+  return {
+    ...before,
+    ...(counted === null ? {} : { [counted]: before[counted] + 1 }),
+    sums: status === 'completed' ? addUp(before.sums, numbersOf(job)) : before.sums,
+    last_job_id: id,
+    last_ended_at: finished_at ?? updated_at,
+  }
+}
+
+function addUp(sums: Record<string, number>, more: [string, number][]): Record<string, number> {
+  const added = new Map(Object.entries(sums))
+  for (const [name, value] of more) {
+    const sum = (added.get(name) ?? 0) + value
+    if ((added.has(name) || added.size < MOST_SUMS) && Number.isFinite(sum)) added.set(name, sum)
+  }
+  return Object.fromEntries(added)
+}
+
+function numbersOf({ result }: Job): [string, number][] {
+  const value: unknown = result === null ? null : JSON.parse(result)
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return []
+  return Object.entries(value).filter((entry): entry is [string, number] => typeof entry[1] === 'number')
+}
