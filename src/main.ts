@@ -9,6 +9,7 @@ import { loadConfig } from './config.js'
 import { ConfigError } from './config-file.js'
 import { loadJobTypes } from './job-types.js'
 import { createLogger, standardOutput } from './log.js'
+import { checkSchedules } from './schedules/configured.js'
 import { createService, refuseOpenDoor, type Service } from './service.js'
 import { StoreOpenError } from './store/sqlite/open.js'
 import { typeAtFault } from './type-files.js'
@@ -79,6 +80,7 @@ function readArguments() {
 async function checked(config: ReturnType<typeof loadConfig>): Promise<string> {
   refuseOpenDoor(config)
   const { types, warnings } = await loadJobTypes(config)
+  checkSchedules(config, { types, max_payload: config.limits.payload }, Date.now())
   const lines = [...types.values()].map(({ name, disabled }) => `type ${name}: ${disabled ?? 'ok'}`)
   return [`${config.file ?? 'the default configuration'} is valid`, ...lines, ...config.warnings, ...warnings].join(
     '\n',

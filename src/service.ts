@@ -21,6 +21,8 @@ import { loadJobTypes } from './job-types.js'
 import { type Logger, logEvents } from './log.js'
 import { createPool } from './pool/pool.js'
 import { createRoom } from './room.js'
+import { checkSchedules } from './schedules/configured.js'
+import { createSchedules } from './schedules/schedules.js'
 import { createStats } from './stats/stats.js'
 import { openSqliteStore } from './store/sqlite/sqlite.js'
 import { createTracker } from './tracker.js'
@@ -28,6 +30,7 @@ import { createArtifactJanitor } from './upkeep/artifact-janitor.js'
 import { createDiskSpace } from './upkeep/disk-space.js'
 import { createHeartbeats } from './upkeep/heartbeats.js'
 import { createPruner } from './upkeep/pruner.js'
+import { createScheduler } from './upkeep/scheduler.js'
 import { createTicker } from './upkeep/ticker.js'
 import { createWhy } from './why.js'
 
@@ -79,6 +82,8 @@ export async function createService(config: Config, surroundings: Surroundings):
   for (const { name, disabled } of types.values())
     if (disabled !== null) log.warn({ type: name, reason: disabled }, 'type disabled')
 
+  const submissionRules = { types, max_payload }
+  checkSchedules(config, submissionRules, now())
   const node = `${hostname()}-${v4().slice(0, 8)}`
   const rules = { priority_aging: worker.priority_aging, poison_after: worker.poison_after }
   const { database, artifacts, ballast, min_free, max_stored, max_bytes } = config.data
@@ -132,6 +137,8 @@ export async function createService(config: Config, surroundings: Surroundings):
   const { max_workers, poll, queue_size } = worker
   const dispatcher = createDispatcher({ tracker, pool, types, bus, max_workers, poll, now })
   const ticker = createTicker({ tracker, bus, now })
+  const schedules = createSchedules({ store, bus, rules, submissionRules, bounds, now, newId })
+  const scheduler = createScheduler(schedules, bus, now)
   const pruner = createPruner({ tracker, bus, retention: config.retention, types: types.values(), now })
   const janitor = createArtifactJanitor({ files, store, bus })
   const stats = createStats({ bus, rules, max_workers: dispatcher.max_workers, now, clock })
@@ -162,7 +169,8 @@ export async function createService(config: Config, surroundings: Surroundings):
     queue_size,
     bounds,
     body_limit,
-    submissionRules: { types, max_payload },
+    submissionRules,
+    schedules,
     idempotency_window: config.data.idempotency_window,
     host,
     cors_origins,
@@ -182,9 +190,11 @@ export async function createService(config: Config, surroundings: Surroundings):
 
   async function start(): Promise<string> {
     await recover()
+    await schedules.adopt(config.schedules)
     await pool.proved()
     await listen(server, http.port, host)
     ticker.start()
+    scheduler.start()
     dispatcher.start()
     pruner.start()
     janitor.start()
@@ -204,12 +214,14 @@ export async function createService(config: Config, surroundings: Surroundings):
     state = 'draining'
     const released = idsReleased(bus)
     waits.end()
+    // What becomes due from now on is the next process's.
+    const noTicks = scheduler.stop()
     patience = setTimeout(giveUp, worker.shutdown_grace + worker.cancel_grace + PATIENCE_MS)
     await Promise.race([dispatcher.stop(worker.shutdown_grace), gaveUp])
     clearTimeout(patience)
     tracker.stop()
     const running = dispatcher.running().map(({ id }) => id)
-    await Promise.all([ticker.stop(), pruner.stop(), disk.stop()])
+    await Promise.all([noTicks, ticker.stop(), pruner.stop(), disk.stop()])
     await closeServer(server)
     const threadsEnded = pool.stop()
     if (running.length === 0) await threadsEnded

@@ -88,6 +88,8 @@ export const settings = section({
     checkpoint: bytes({ min: 1, max: 64 * MIB }).prefault('64KiB'),
   }),
   jobs: orEmpty(z.record(z.string(), orEmpty(z.record(z.string(), z.unknown())))),
+  /** Each as in PUT /schedules/:name; checked when the job types are known. */
+  schedules: orEmpty(z.record(z.string(), z.unknown())),
   retention: section(retentionWithDefaults()),
   auth: section({
     keys: z

@@ -10,9 +10,10 @@ import { browserGuards, framingGuard } from './guards.js'
 import { type HealthRoutes, healthRoutes } from './health.js'
 import { type JobRoutes, jobRoutes } from './jobs.js'
 import { problemWriter } from './problem.js'
+import { type ScheduleRoutes, scheduleRoutes } from './schedules.js'
 import { type WorkerRoutes, workerRoutes } from './workers.js'
 
-export interface AppOptions extends JobRoutes, BatchRoutes, WorkerRoutes, HealthRoutes {
+export interface AppOptions extends JobRoutes, BatchRoutes, ScheduleRoutes, WorkerRoutes, HealthRoutes {
   bus: EventBus
   drain: DrainRate
   /** `server.host`. */
@@ -35,6 +36,7 @@ export function createApp(options: AppOptions): Express {
   // Before the jobs: to them "batch" would be an id.
   batchRoutes(app, options)
   jobRoutes(app, options)
+  scheduleRoutes(app, options)
   workerRoutes(app, options)
   app.use((req) => {
     throw new ServiceError('not_found', `there is nothing at ${req.path.slice(0, 200)}`)

@@ -5,7 +5,7 @@ import { ServiceError } from '../errors.js'
 import { CLOCK_SLACK_MS, lowestIdAt } from '../ids.js'
 import { JOB_STATUSES, type JobStatus } from '../job.js'
 import type { JobFilter } from '../store/store.js'
-import { pageSize, readQuery } from './query.js'
+import { pageSize, queryTime, readQuery } from './query.js'
 
 export interface JobQuery {
   filter: JobFilter
@@ -34,10 +34,7 @@ export function filterKeys() {
       .regex(/^[\w.-]{1,64}:.{0,255}$/su, 'must be a tag such as "customer:17"')
       .optional(),
     batch: z.string().min(1).max(64).optional(),
-    created_after: z.iso
-      .datetime({ offset: true, error: 'must be a time such as "2030-01-31T08:30:00Z"' })
-      .transform((text) => Date.parse(text))
-      .optional(),
+    created_after: queryTime().optional(),
   }
 }
 

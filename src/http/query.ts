@@ -11,6 +11,13 @@ export function readQuery<S extends z.ZodType>(schema: S, parameters: unknown): 
   throw new ServiceError('invalid_query', `${first?.path.join('.')}: ${first?.message}`)
 }
 
+/** A time of RFC 3339 with its offset, as milliseconds since 1970. */
+export function queryTime() {
+  return z.iso
+    .datetime({ offset: true, error: 'must be a time such as "2030-01-31T08:30:00Z"' })
+    .transform((text) => Date.parse(text))
+}
+
 /** How many entries a page may have. */
 export function pageSize(usual: number, most: number) {
   return z

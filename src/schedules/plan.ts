@@ -65,8 +65,12 @@ const job = z.strictObject({
 /** A document that was checked; spans and times are milliseconds. It is stored as JSON. */
 export type Plan = z.output<typeof document>
 
-/** @throws ServiceError invalid_request, and what readSubmission throws for its job, with pointers into `body` */
-export function readPlan(body: unknown, rules: SubmissionRules, now: number): Plan {
+/**
+ * `lenient` takes a job whose type is disabled: one broken file must not keep the service from starting.
+ *
+ * @throws ServiceError invalid_request, and what readSubmission throws for its job, with pointers into `body`
+ */
+export function readPlan(body: unknown, rules: SubmissionRules, now: number, lenient = false): Plan {
   if (body === undefined) throw new ServiceError('malformed_request', 'the body is empty, send a schedule as JSON')
   const checked = inspect(document, body)
   if (!checked.ok) throw invalid('invalid_request', checked.findings)
@@ -75,7 +79,11 @@ export function readPlan(body: unknown, rules: SubmissionRules, now: number): Pl
   if (findings.length > 0) throw invalid('invalid_request', findings)
   const never = neverFires(plan)
   if (never !== null) throw invalid('invalid_request', [never])
-  readJob(plan, rules, now)
+  try {
+    readJob(plan, rules, now)
+  } catch (error) {
+    if (!lenient || !(error instanceof ServiceError) || error.code !== 'disabled_type') throw error
+  }
   return plan
 }
 
@@ -92,7 +100,8 @@ export function readJob(plan: Plan, rules: SubmissionRules, now: number): Submit
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error
     const errors = error.errors?.map(({ pointer, detail }) => ({ pointer: `/job${pointer}`, detail }))
-    throw new ServiceError(error.code, `/job${error.message}`, errors === undefined ? {} : { errors })
+    const message = error.message.startsWith('/') ? `/job${error.message}` : `/job: ${error.message}`
+    throw new ServiceError(error.code, message, errors === undefined ? {} : { errors })
   }
 }
 

@@ -150,7 +150,7 @@ export function createSchedules(options: SchedulesOptions): Schedules {
   }
 
   async function put(name: string, body: unknown, source: Schedule['source']) {
-    const plan = readPlan(body, submissionRules, now())
+    const plan = readPlan(body, submissionRules, now(), source === 'config')
     const { schedule, before, changed } = await change(name, (before) => {
       if (source === 'http' && before !== null) refuseFixed(before)
       return withPlan(name, plan, source, before)

@@ -5,7 +5,7 @@ export interface Totals {
   completed: number
   failed: number
   cancelled: number
-  /** By the names of the results' own fields. */
+  /** By the names of the fields of the results, "files.bytes" where one stands in another. */
   sums: Record<string, number>
   last_job_id: string
   /** Milliseconds since 1970. */
@@ -14,6 +14,7 @@ export interface Totals {
 
 /** Names beyond these have no sum: a handler may return any. */
 const MOST_SUMS = 50
+const DEEPEST = 3
 
 /** The totals with those of a job that is final. */
 export function addRun(totals: Totals | null, job: Job): Totals {
@@ -39,7 +40,12 @@ function addUp(sums: Record<string, number>, more: [string, number][]): Record<s
 }
 
 function numbersOf({ result }: Job): [string, number][] {
-  const value: unknown = result === null ? null : JSON.parse(result)
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return []
-  return Object.entries(value).filter((entry): entry is [string, number] => typeof entry[1] === 'number')
+  return result === null ? [] : [...leaves(JSON.parse(result), [])]
+}
+
+/** The numbers in an object and in those that it holds, with the names that lead to them. */
+function* leaves(value: unknown, path: string[]): Generator<[string, number]> {
+  if (typeof value === 'number' && path.length > 0) yield [path.join('.'), value]
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || path.length === DEEPEST) return
+  for (const [name, inner] of Object.entries(value)) yield* leaves(inner, [...path, name])
 }

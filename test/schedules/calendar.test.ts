@@ -21,11 +21,21 @@ describe('a calendar', () => {
     ['30 2 * * *', 'Europe/Berlin', '2026-03-28T12:00Z', ['2026-03-29T01:00Z', '2026-03-30T00:30Z']],
     ['30 2 * * *', 'Europe/Berlin', '2026-10-24T12:00Z', ['2026-10-25T00:30Z', '2026-10-26T01:30Z']],
     ['0 * * * *', 'Europe/Berlin', '2026-03-29T00:00Z', ['2026-03-29T01:00Z', '2026-03-29T02:00Z']],
-    ['0 * * * *', 'Europe/Berlin', '2026-10-24T23:30Z', ['2026-10-25T00:00Z', '2026-10-25T01:00Z', '2026-10-25T02:00Z']],
+    [
+      '0 * * * *',
+      'Europe/Berlin',
+      '2026-10-24T23:30Z',
+      ['2026-10-25T00:00Z', '2026-10-25T01:00Z', '2026-10-25T02:00Z'],
+    ],
     ['30 2 * * *', 'America/New_York', '2026-03-07T12:00Z', ['2026-03-08T07:00Z', '2026-03-09T06:30Z']],
     ['30 1 * * *', 'America/New_York', '2026-10-31T12:00Z', ['2026-11-01T05:30Z', '2026-11-02T06:30Z']],
     ['15 2 * * *', 'Australia/Lord_Howe', '2026-10-03T00:00Z', ['2026-10-03T15:30Z', '2026-10-04T15:15Z']],
-    ['*/15 * * * *', 'Australia/Lord_Howe', '2026-04-04T14:40Z', ['2026-04-04T14:45Z', '2026-04-04T15:00Z', '2026-04-04T15:15Z']],
+    [
+      '*/15 * * * *',
+      'Australia/Lord_Howe',
+      '2026-04-04T14:40Z',
+      ['2026-04-04T14:45Z', '2026-04-04T15:00Z', '2026-04-04T15:15Z'],
+    ],
     ['30 8 * * *', 'Asia/Kolkata', '2026-01-01T00:00Z', ['2026-01-01T03:00Z', '2026-01-02T03:00Z']],
     ['0 0 29 2 *', 'UTC', '2026-01-01T00:00Z', ['2028-02-29T00:00Z', '2032-02-29T00:00Z']],
     ['0 0 31 * *', 'UTC', '2026-01-01T00:00Z', ['2026-01-31T00:00Z', '2026-03-31T00:00Z', '2026-05-31T00:00Z']],
@@ -62,7 +72,10 @@ describe('a calendar', () => {
     ['L * * * *', '"L" is not'],
     ['-1 * * * *', '"" is not one of'],
   ])('"%s" is refused: %s', (cron, message) => {
-    expect(readCron(cron)).toEqual({ ok: false, findings: [expect.objectContaining({ message: expect.stringContaining(message) })] })
+    expect(readCron(cron)).toEqual({
+      ok: false,
+      findings: [expect.objectContaining({ message: expect.stringContaining(message) })],
+    })
   })
 
   test('is read from lists of values and ranges, with a path to each that is wrong', () => {

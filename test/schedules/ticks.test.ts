@@ -70,8 +70,17 @@ describe('after a downtime', () => {
   })
 
   test('a year of seconds is looked at within bounds', () => {
-    const timing: Timing = { when: { pattern: '* * * * * *', and: false, time_zone: 'UTC' }, start_at: null, end_at: null }
-    const due = dueTicks({ ...timing, catch_up: 'last', max_lateness: MINUTE, max_catch_up: 100 }, T0, T0, T0 + 365 * 86_400_000)
+    const timing: Timing = {
+      when: { pattern: '* * * * * *', and: false, time_zone: 'UTC' },
+      start_at: null,
+      end_at: null,
+    }
+    const due = dueTicks(
+      { ...timing, catch_up: 'last', max_lateness: MINUTE, max_catch_up: 100 },
+      T0,
+      T0,
+      T0 + 365 * 86_400_000,
+    )
     expect(due.run).toEqual([T0 + 365 * 86_400_000])
     expect(due.skip).toHaveLength(100)
   })

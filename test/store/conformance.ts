@@ -10,6 +10,7 @@ import { noting } from './suite/notes.js'
 import { pausing } from './suite/pauses.js'
 import { pruning } from './suite/prune.js'
 import { reading } from './suite/read.js'
+import { scheduling } from './suite/schedules.js'
 import { settling } from './suite/settle.js'
 import { createStage, type Harness } from './suite/stage.js'
 import { submitting } from './suite/submit.js'
@@ -32,6 +33,7 @@ export function storeConformance(name: string, createHarness: () => Promise<Harn
     describe('batches', () => batching(stage))
     describe('logs, checkpoints, tags and standing', () => noting(stage))
     describe('pauses', () => pausing(stage))
+    describe('schedules', () => scheduling(stage))
     describe('cancel and rerun', () => cancelling(stage))
     describe('tick', () => upkeeping(stage))
     describe('prune, remove, artifacts and scan', () => pruning(stage))

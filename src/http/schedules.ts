@@ -1,0 +1,112 @@
+// The routes of schedules: define, list, pause, run now, look ahead and back.
+import type { Express, Request } from 'express'
+import { z } from 'zod'
+import { ServiceError } from '../errors.js'
+import { timestamp } from '../job.js'
+import { jobJson } from '../job-view.js'
+import { SCHEDULE_NAME } from '../schedules/plan.js'
+import type { Schedules } from '../schedules/schedules.js'
+import { scheduleView, tickView } from '../schedules/view.js'
+import type { Schedule, Store } from '../store/store.js'
+import { invalid } from '../submission.js'
+import { readBody } from './body.js'
+import { pageSize, queryTime, readQuery } from './query.js'
+import { route, sendJson, sendJsonText } from './reply.js'
+
+export interface ScheduleRoutes {
+  store: Store
+  schedules: Schedules
+  body_limit: number
+  /** @throws ServiceError draining */
+  refuseWhileDraining(): void
+}
+
+const listQuery = z.strictObject({
+  limit: pageSize(50, 500),
+  /** The name of the last schedule of the page before. */
+  cursor: z.string().regex(SCHEDULE_NAME, 'is not one that GET /schedules gave').optional(),
+})
+const nextQuery = z.strictObject({ count: pageSize(10, 100), from: queryTime().optional() })
+const historyQuery = z.strictObject({ limit: pageSize(50, 1_000) })
+
+export function scheduleRoutes(app: Express, options: ScheduleRoutes): void {
+  const { store, schedules, body_limit, refuseWhileDraining } = options
+
+  route(app, '/schedules', {
+    async get(req, res) {
+      const { limit, cursor = '' } = readQuery(listQuery, req.query)
+      const found = await store.schedules(cursor, limit + 1)
+      const next_cursor = found.length > limit ? (found[limit - 1]?.name ?? null) : null
+      if (next_cursor !== null) res.setHeader('Link', `</schedules?limit=${limit}&cursor=${next_cursor}>; rel="next"`)
+      sendJson(res, 200, { schedules: found.slice(0, limit).map(scheduleView), next_cursor })
+    },
+  })
+
+  route(app, '/schedules/:name', {
+    async get(req, res) {
+      sendJson(res, 200, scheduleView(await find(req)))
+    },
+    async put(req, res) {
+      const body = await readBody(req, body_limit)
+      refuseWhileDraining()
+      const { schedule, created } = await schedules.put(newName(req), body, 'http')
+      if (created) res.setHeader('Location', `/schedules/${schedule.name}`)
+      sendJson(res, created ? 201 : 200, scheduleView(schedule))
+    },
+    async delete(req, res) {
+      await schedules.remove(nameOf(req))
+      res.statusCode = 204
+      res.end()
+    },
+  })
+
+  route(app, '/schedules/:name/run', {
+    async post(req, res) {
+      await readBody(req, body_limit)
+      refuseWhileDraining()
+      const job = await schedules.run(nameOf(req))
+      res.setHeader('Location', `/jobs/${job.id}`)
+      sendJsonText(res, 202, jobJson(job))
+    },
+  })
+
+  const pauseOrResume = (paused: boolean) => ({
+    async post(req: Request, res: Parameters<typeof sendJson>[0]) {
+      await readBody(req, body_limit)
+      sendJson(res, 200, scheduleView(await schedules.pause(nameOf(req), paused)))
+    },
+  })
+  route(app, '/schedules/:name/pause', pauseOrResume(true))
+  route(app, '/schedules/:name/resume', pauseOrResume(false))
+
+  route(app, '/schedules/:name/next', {
+    async get(req, res) {
+      const { count, from = null } = readQuery(nextQuery, req.query)
+      sendJson(res, 200, { next: schedules.next(await find(req), count, from).map(timestamp) })
+    },
+  })
+
+  route(app, '/schedules/:name/history', {
+    async get(req, res) {
+      const { limit } = readQuery(historyQuery, req.query)
+      const { name } = await find(req)
+      sendJson(res, 200, { history: (await store.ticks(name, limit)).map(tickView) })
+    },
+  })
+
+  async function find(req: Request): Promise<Schedule> {
+    const schedule = await store.schedule(nameOf(req))
+    if (schedule === null)
+      throw new ServiceError('schedule_not_found', `there is no schedule ${nameOf(req).slice(0, 100)}`)
+    return schedule
+  }
+}
+
+const nameOf = (req: Request) => String(req.params.name)
+
+/** @throws ServiceError invalid_request */
+function newName(req: Request): string {
+  const name = nameOf(req)
+  if (SCHEDULE_NAME.test(name)) return name
+  throw invalid('invalid_request', [{ path: [], message: 'its name must have 1 to 64 letters, digits and ._-' }])
+}
