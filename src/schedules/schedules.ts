@@ -3,7 +3,7 @@ import { ServiceError } from '../errors.js'
 import type { EventBus } from '../events.js'
 import { type Rules, timestamp } from '../job.js'
 import { newJob } from '../new-job.js'
-import type { Bounds, Fire, NewJob, Schedule, Store, TickRecord } from '../store/store.js'
+import type { Bounds, Fire, Fired, NewJob, Schedule, Store, TickRecord } from '../store/store.js'
 import type { SubmissionRules } from '../submission.js'
 import { type Plan, queues, readJob, readPlan, timingKey, timingOf } from './plan.js'
 import { dueTicks, isDelay, lastTick, tickAfter } from './ticks.js'
@@ -73,7 +73,7 @@ export function createSchedules(options: SchedulesOptions): Schedules {
   }
 
   function withPlan(name: string, plan: Plan, source: Schedule['source'], before: Schedule | null) {
-    const at = Math.max(now(), (before?.updated_at ?? 0) + 1)
+    const at = now()
     const timing = timingOf(plan)
     const same = before !== null && timingKey(planOf(before)) === timingKey(plan)
     const anchor = plan.start_at ?? (same ? before.anchor : at)
@@ -88,7 +88,7 @@ export function createSchedules(options: SchedulesOptions): Schedules {
       document,
       anchor,
       created_at: before?.created_at ?? at,
-      updated_at: at,
+      updated_at: versionAfter(before, at),
       paused_at: paused ? (before?.paused_at ?? at) : null,
       next_at: same ? (over?.next_at ?? before.next_at) : tickAfter(timing, anchor, at),
       delay: isDelay(timing) ? (plan.every ?? null) : null,
@@ -140,12 +140,10 @@ export function createSchedules(options: SchedulesOptions): Schedules {
     return newJob({ id: newId(), ...submission, schedule: name }, at, rules)
   }
 
-  function tell(fires: readonly Fire[], fired: readonly { name: string; jobs: NewJob[] }[]): void {
-    const ticks = new Map(fires.map(({ name, ticks }) => [name, ticks.length]))
-    for (const { name, jobs } of fired) {
+  function tell(fired: readonly Fired[]): void {
+    for (const { name, jobs, ticks } of fired) {
       for (const job of jobs) bus.publish({ kind: 'job', verb: 'submit', job })
-      const skipped = (ticks.get(name) ?? 0) - jobs.length
-      if (jobs.length + skipped > 0) bus.publish({ kind: 'ticks', name, ran: jobs.length, skipped })
+      if (ticks.length > 0) bus.publish({ kind: 'ticks', name, ran: jobs.length, skipped: ticks.length - jobs.length })
     }
   }
 
@@ -174,11 +172,11 @@ export function createSchedules(options: SchedulesOptions): Schedules {
         if (before === null) throw new ServiceError('schedule_not_found', `there is no schedule ${name}`)
         const { totals: _, ...rest } = before
         if (paused === (before.paused_at !== null)) return null
-        const at = Math.max(now(), before.updated_at + 1)
+        const at = now()
         const over = paused ? null : whilePaused(before, at)
         const next_at = over === null ? before.next_at : over.next_at
         return {
-          after: { ...rest, next_at, paused_at: paused ? at : null, updated_at: at },
+          after: { ...rest, next_at, paused_at: paused ? at : null, updated_at: versionAfter(before, at) },
           skipped: over?.skipped ?? null,
         }
       })
@@ -196,13 +194,13 @@ export function createSchedules(options: SchedulesOptions): Schedules {
         const { updated_at } = schedule
         const fire = { name, updated_at, from: null, next_at: null, queue: queues(plan), ticks: [tick], now: at }
         const fired = await store.fire([fire], bounds)
-        tell([fire], fired)
+        tell(fired)
         const [made] = fired[0]?.jobs ?? []
         if (made !== undefined) return made
-        const [last] = (await store.ticks(name, 1)).filter(({ tick_at }) => tick_at === at + tries)
-        if (last?.reason === 'overlap')
+        const reason = fired[0]?.ticks[0]?.reason
+        if (reason === 'overlap')
           throw new ServiceError('schedule_running', `a run of ${name} is not over, and its overlap is skip`)
-        if (last?.reason === 'no_room') throw new ServiceError('queue_full', 'there is no room for more jobs')
+        if (reason === 'no_room') throw new ServiceError('queue_full', 'there is no room for more jobs')
       }
       throw new ServiceError('store_busy', `schedule ${name} changes all the time: try again`)
     },
@@ -241,11 +239,14 @@ export function createSchedules(options: SchedulesOptions): Schedules {
         fires.push(fire)
         jobs += fire.ticks.length
       }
-      if (fires.length > 0) tell(fires, await store.fire(fires, bounds))
+      if (fires.length > 0) tell(await store.fire(fires, bounds))
       return (await store.dueSchedules(at, 0)).next_at
     },
   }
 }
+
+/** Who changes it names the version that was read: no two are the same. */
+const versionAfter = (before: Schedule | null, now: number) => Math.max(now, (before?.updated_at ?? 0) + 1)
 
 /** @throws ServiceError schedule_fixed */
 function refuseFixed({ name, source, created_at }: Schedule): void {

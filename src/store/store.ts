@@ -185,6 +185,8 @@ export interface Fire {
 export interface Fired {
   name: string
   jobs: NewJob[]
+  /** The ticks that had no record before. */
+  ticks: TickRecord[]
 }
 
 export interface Recalled {

@@ -18,6 +18,7 @@ export interface ServiceOptions {
     auth?: object
     retention?: object
     limits?: object
+    schedules?: object
   }
   /** Names of the types that the test needs beside the common ones; each costs the start a little. */
   types?: string[]

@@ -2,7 +2,7 @@
 import type Database from 'better-sqlite3'
 import type { Job } from '../../job.js'
 import { addRun } from '../../schedules/totals.js'
-import type { Bounds, Fire, Fired, NewJob, Schedule, ScheduleChange, TickRecord } from '../store.js'
+import type { Bounds, Fire, Fired, Schedule, ScheduleChange, TickRecord } from '../store.js'
 import type { Submissions } from './submit.js'
 
 /** Records kept of one schedule. */
@@ -53,21 +53,22 @@ export function createSchedules(db: Database.Database) {
     return record.run(name, tick_at, asked ? 1 : 0, until, job_id, reason).changes === 1
   }
 
-  /** The jobs that it made; null: somebody else has fired or changed it since it was read. */
-  function fireOne(fire: Fire, bounds: Bounds, { refusal, insert }: Submissions): NewJob[] | null {
+  /** What it made; null: somebody else has fired or changed it since it was read. */
+  function fireOne(fire: Fire, bounds: Bounds, { refusal, insert }: Submissions): Fired | null {
     const { name, updated_at, from, ticks, queue, now } = fire
     const row = get(name)
     if (row === null || row.updated_at !== updated_at) return null
     if (from !== null && (row.next_at !== from || row.paused_at !== null)) return null
-    const made: NewJob[] = []
+    const made: Fired = { name, jobs: [], ticks: [] }
     for (const { job, ...tick } of ticks) {
       const overlaps = job !== null && !queue && isRunning(name)
       const refused = overlaps ? 'overlap' : job !== null && refusal([job], bounds) !== null ? 'no_room' : null
       const runs = refused === null ? job : null
-      const isNew = write(name, { ...tick, job_id: runs?.id ?? null, reason: refused ?? tick.reason })
-      if (!isNew || runs === null) continue
-      insert([runs])
-      made.push(runs)
+      const entry = { ...tick, job_id: runs?.id ?? null, reason: refused ?? tick.reason }
+      if (!write(name, entry)) continue
+      made.ticks.push(entry)
+      if (runs !== null) insert([runs])
+      if (runs !== null) made.jobs.push(runs)
     }
     trim.run({ name })
     // Where there is no run whose end would be waited for, the delay counts from now.
@@ -101,10 +102,7 @@ export function createSchedules(db: Database.Database) {
     },
 
     fire(fires: readonly Fire[], bounds: Bounds, submissions: Submissions): Fired[] {
-      return fires.flatMap((fire) => {
-        const jobs = fireOne(fire, bounds, submissions)
-        return jobs === null ? [] : [{ name: fire.name, jobs }]
-      })
+      return fires.flatMap((fire) => fireOne(fire, bounds, submissions) ?? [])
     },
 
     /** A run of its job is over. */

@@ -94,7 +94,9 @@ export function scheduling(stage: () => Promise<Stage>): void {
     await store.fire([aFire(before, { queue: true })], NO_BOUNDS)
     const read = (await store.schedule('nightly')) as Schedule
     const again = (await store.putSchedule({ before: read, after: aSchedule({ updated_at: T0 + 9 }) })) as Schedule
-    expect(await store.fire([aFire(again, { queue: true })], NO_BOUNDS)).toEqual([{ name: 'nightly', jobs: [] }])
+    expect(await store.fire([aFire(again, { queue: true })], NO_BOUNDS)).toEqual([
+      { name: 'nightly', jobs: [], ticks: [] },
+    ])
     expect(await store.schedule('nightly')).toMatchObject({ next_at: T0 + 2 * EVERY })
     expect((await store.list({}, 10, null)).jobs).toHaveLength(1)
   })
