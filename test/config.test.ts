@@ -8,6 +8,8 @@ import { z } from 'zod'
 import { loadConfig } from '../src/config.js'
 import { ConfigError, checkAt, type SourceOptions } from '../src/config-file.js'
 import { nearest } from '../src/explain.js'
+import { loadJobTypes } from '../src/job-types.js'
+import { checkSchedules } from '../src/schedules/configured.js'
 
 /** The block of the design that has to work as it is. */
 const BLOCK = `data:
@@ -87,6 +89,7 @@ describe('defaults', () => {
       checkpoint: 65_536,
     },
     jobs: {},
+    schedules: {},
     retention: {
       completed: { max_age: 7 * 86_400_000 },
       failed: { max_age: 30 * 86_400_000 },
@@ -134,6 +137,20 @@ describe('the block of the design', () => {
       warnings: [],
     })
     expect(locate(['jobs', 'export', 'timeout'])).toBe('config.yaml:16')
+  })
+
+  it('is followed by an example that works when its lines are no comments', async () => {
+    const text = readFileSync(new URL('../config.yaml', import.meta.url), 'utf8')
+    const [before, example = ''] = text.split(/^# A cleanup.*\n/m)
+    const config = load(before + example.replaceAll(/^# /gm, ''))
+    const { types } = await loadJobTypes(config)
+    checkSchedules(config, { types, max_payload: 1_000 }, 0)
+    expect(config.schedules).toMatchObject({ 'old-files': { cron: '0 * * * *' } })
+    expect(config.jobs.cleanup).toEqual({ roots: ['./data/outbox'] })
+    const wrong = load(before + example.replaceAll(/^# /gm, '').replace('0 * * * *', '0 0 30 2 *'))
+    expect(() => checkSchedules(wrong, { types, max_payload: 1_000 }, 0)).toThrow(
+      /config.yaml:\d+: schedules.old-files.cron: must fit some day/,
+    )
   })
 
   it('stands in the config.yaml of the repository, which sets nothing else', () => {
@@ -257,9 +274,9 @@ describe('a bad file is refused', () => {
       'server:\n  xyzzy: 3',
       '2: server.xyzzy: unknown key, known here: host, port, body_limit, header_timeout, body_timeout, idle_timeout, max_connections, cors_origins',
     ],
-    ['schedules: {}', '1: schedules: unknown key, known here: server, data, worker, limits, jobs, retention, auth'],
+    ['plans: {}', '1: plans: unknown key, known here: server, data, worker, limits, jobs, schedules, retention, auth'],
     ['Worker: {}', '1: Worker: unknown key, did you mean "worker"?'],
-    ['constructor: 1', '1: constructor: unknown key, known here: server, data, worker, limits, jobs, retention, auth'],
+    ['constructor: 1', '1: constructor: unknown key, known here: server, data, worker, limits, jobs, schedules, retention, auth'],
     ['\n__proto__: {}', '2: __proto__: unknown key'],
     ['jobs:\n  __proto__: {}', '2: jobs.__proto__: unknown key'],
     ['jobs:\n  email:\n    - __proto__: 1', '3: jobs.email.0.__proto__: unknown key'],
@@ -469,7 +486,7 @@ describe('variables and arguments', () => {
     [
       'JOBMILL_CONSTRUCTOR__X',
       '3',
-      ': constructor: unknown key, known here: server, data, worker, limits, jobs, retention, auth',
+      ': constructor: unknown key, known here: server, data, worker, limits, jobs, schedules, retention, auth',
     ],
     ['JOBMILL_JOBS__EMAIL', '3', ': jobs.email: must be a mapping, is 3'],
     ['JOBMILL_WORKER__TYPES', '{a: 1}', ': worker.types: must be a list of folders, is a mapping'],

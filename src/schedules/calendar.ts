@@ -23,9 +23,9 @@ const FIELDS = [
   { name: 'days_of_week', min: 0, max: 7, names: DAYS },
 ] as const satisfies readonly Field[]
 
-export type FieldName = (typeof FIELDS)[number]['name']
+type FieldName = (typeof FIELDS)[number]['name']
 /** A value or a range of values, both ends included. */
-export type FieldItem = number | string | [number | string, number | string]
+type FieldItem = number | string | [number | string, number | string]
 export type FieldLists = Partial<Record<FieldName, FieldItem[]>>
 
 /** What each field allows, as croner reads it; with `and` a day has to fit both its fields. */

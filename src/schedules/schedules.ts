@@ -44,7 +44,7 @@ const MOST_TRIES = 20
 /** What the loop may be late by on a machine that is not overloaded. */
 const ON_TIME_MS = 60_000
 
-export const planOf = ({ document }: Schedule): Plan => JSON.parse(document)
+const planOf = ({ document }: Schedule): Plan => JSON.parse(document)
 
 export function createSchedules(options: SchedulesOptions): Schedules {
   const { store, bus, rules, submissionRules, now, newId } = options

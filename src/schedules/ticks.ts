@@ -8,7 +8,7 @@ export interface Timing {
   end_at: number | null
 }
 
-export interface Interval {
+interface Interval {
   /** Milliseconds. */
   every: number
   /** `fixed_rate` is a grid; `fixed_delay` counts from the end of the last run. */
@@ -23,7 +23,7 @@ export interface CatchUp {
   max_catch_up: number
 }
 
-export interface Skip {
+interface Skip {
   tick_at: number
   /** The last tick of a span that is one record; otherwise the same as `tick_at`. */
   until: number

@@ -1,12 +1,18 @@
 // Schedules as rows: a tick is recorded in the same transaction as the job that it makes, or as why it makes none.
 import type Database from 'better-sqlite3'
+import type { ServiceError } from '../../errors.js'
 import type { Job } from '../../job.js'
 import { addRun } from '../../schedules/totals.js'
-import type { Bounds, Fire, Fired, Schedule, ScheduleChange, TickRecord } from '../store.js'
-import type { Submissions } from './submit.js'
+import type { Bounds, Fire, Fired, NewJob, Schedule, ScheduleChange, TickRecord } from '../store.js'
 
 /** Records kept of one schedule. */
 const MAX_TICKS_KEPT = 1_000
+
+/** What takes new jobs in. */
+interface Submissions {
+  refusal(jobs: readonly NewJob[], bounds: Bounds): ServiceError | null
+  insert(jobs: readonly NewJob[]): void
+}
 
 type Row = { [K in keyof Schedule]: K extends 'totals' ? string | null : Schedule[K] }
 

@@ -129,6 +129,4 @@ export function createSubmissions(db: Database.Database, rows: Rows, moves: Move
   return { submit, insert, refusal, recall, keys }
 }
 
-export type Submissions = ReturnType<typeof createSubmissions>
-
 const full = (detail: string) => new ServiceError('queue_full', detail)
