@@ -276,7 +276,10 @@ describe('a bad file is refused', () => {
     ],
     ['plans: {}', '1: plans: unknown key, known here: server, data, worker, limits, jobs, schedules, retention, auth'],
     ['Worker: {}', '1: Worker: unknown key, did you mean "worker"?'],
-    ['constructor: 1', '1: constructor: unknown key, known here: server, data, worker, limits, jobs, schedules, retention, auth'],
+    [
+      'constructor: 1',
+      '1: constructor: unknown key, known here: server, data, worker, limits, jobs, schedules, retention, auth',
+    ],
     ['\n__proto__: {}', '2: __proto__: unknown key'],
     ['jobs:\n  __proto__: {}', '2: jobs.__proto__: unknown key'],
     ['jobs:\n  email:\n    - __proto__: 1', '3: jobs.email.0.__proto__: unknown key'],

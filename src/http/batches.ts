@@ -30,7 +30,10 @@ const MAX_ERRORS = 1_000
 const ROOM_POLL_MS = 1_000
 
 const body = z.strictObject({
-  jobs: z.array(z.unknown(), 'must be a list of jobs').min(1).max(MOST),
+  jobs: z
+    .array(z.unknown(), 'must be a list of jobs')
+    .min(1, 'must have at least one job')
+    .max(MOST, `must have at most ${MOST} jobs; more go as NDJSON`),
   on_complete: z.unknown().optional(),
 })
 const query = z.strictObject({ on_full: z.enum(['reject', 'wait']).optional() })

@@ -8,7 +8,6 @@ import { SCHEDULE_NAME } from '../schedules/plan.js'
 import type { Schedules } from '../schedules/schedules.js'
 import { scheduleView, tickView } from '../schedules/view.js'
 import type { Schedule, Store } from '../store/store.js'
-import { invalid } from '../submission.js'
 import { readBody } from './body.js'
 import { pageSize, queryTime, readQuery } from './query.js'
 import { route, sendJson, sendJsonText } from './reply.js'
@@ -108,5 +107,5 @@ const nameOf = (req: Request) => String(req.params.name)
 function newName(req: Request): string {
   const name = nameOf(req)
   if (SCHEDULE_NAME.test(name)) return name
-  throw invalid('invalid_request', [{ path: [], message: 'its name must have 1 to 64 letters, digits and ._-' }])
+  throw new ServiceError('invalid_request', 'the name of a schedule must have 1 to 64 letters, digits and ._-')
 }

@@ -51,8 +51,11 @@ export function tickAfter({ when, start_at, end_at }: Timing, anchor: number, af
 /** The ticks from `next_at` until `now`, sorted into those that run and those that do not. */
 export function dueTicks(timing: Timing & CatchUp, anchor: number, next_at: number, now: number): DueTicks {
   const { catch_up, max_lateness, max_catch_up } = timing
-  const after = isDelay(timing) ? null : tickAfter(timing, anchor, now)
-  const latest = isDelay(timing) ? [next_at] : lastTicks(timing, anchor, next_at, now, max_catch_up)
+  const second = isDelay(timing) ? null : tickAfter(timing, anchor, next_at)
+  // As it usually is: nothing was missed, and looking back would cost as much once more.
+  const isAlone = second === null || second > now
+  const after = isAlone ? second : tickAfter(timing, anchor, now)
+  const latest = isAlone ? [next_at] : lastTicks(timing, anchor, next_at, now, max_catch_up)
   const due: DueTicks = { run: [], skip: [], next_at: after }
   const [first = next_at] = latest
   if (first > next_at) due.skip.push({ tick_at: next_at, until: tickBefore(timing, anchor, first), reason: 'too_many' })

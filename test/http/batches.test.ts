@@ -89,6 +89,8 @@ describe('a JSON batch', () => {
       const answer = await http.post('/jobs/batch').send(body).expect(422)
       expect(answer.body).toMatchObject({ code: 'invalid_request', errors: [{ pointer }] })
     }
+    const empty = await http.post('/jobs/batch').send({ jobs: [] })
+    expect(empty.body.errors[0].detail).toContain('at least one job')
   })
 
   test('that does not fit the queue is a 503 that says so, and takes nothing', async () => {
