@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { Database } from '../src/store/sqlite/binding.js'
 import { openSqliteStore } from '../src/store/sqlite/sqlite.js'
+import { longestHold } from './hold.js'
 
 const STEPS = 90
 const STEP_JOBS = 100
@@ -44,21 +45,4 @@ function fillWithFinalJobs(file: string, jobs: number): void {
   db.close()
   // What the fill left in memory would otherwise be written during the first step.
   execFileSync('sync')
-}
-
-async function longestHold(work: () => Promise<unknown>): Promise<number> {
-  let longest = 0
-  let last = performance.now()
-  let going = true
-  const turn = () => {
-    const now = performance.now()
-    longest = Math.max(longest, now - last)
-    last = now
-    if (going) setImmediate(turn)
-  }
-  setImmediate(turn)
-  await work()
-  going = false
-  await new Promise(setImmediate)
-  return longest
 }

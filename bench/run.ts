@@ -6,6 +6,7 @@ import { openSqliteStore } from '../src/store/sqlite/sqlite.js'
 import { inFolder, startEcho, startJobmill } from './processes.js'
 import { pruneSteps } from './retention.js'
 import { intoStore, stream } from './streams.js'
+import { ticks } from './ticks.js'
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5)
 const SECONDS = Number(process.env.BENCH_SECONDS ?? 4)
@@ -145,6 +146,28 @@ async function retention(): Promise<void> {
   }
 }
 
+async function schedules(): Promise<void> {
+  const rounds: Awaited<ReturnType<typeof ticks>>[] = []
+  for (let i = 0; i < ROUNDS; i += 1) rounds.push(await inFolder((folder) => ticks(`${folder}/jobs.db`, 10_000, 1_000)))
+  print(
+    'a look at 10,000 idle schedules',
+    spread(
+      rounds.map(({ look }) => look),
+      3,
+    ),
+    'ms',
+  )
+  print('1,000 schedules due at once, all fired', spread(rounds.map(({ all }) => all)), 'ms')
+  print(
+    'their longest hold of the event loop',
+    spread(
+      rounds.map(({ hold }) => hold),
+      1,
+    ),
+    'ms',
+  )
+}
+
 async function call(
   url: string,
   path: string,
@@ -172,3 +195,4 @@ await streams()
 await noops()
 await submitToStart()
 await retention()
+await schedules()
