@@ -35,8 +35,8 @@ export type ServiceEvent =
   | { kind: 'disk_full' }
   /** Free space fell below its floor or is above it again, or the ballast was given up or made. `well`: for the better. */
   | { kind: 'disk_space'; well: boolean; message: string }
-  /** A sign of life: the loop begins a pass, ended one and waits for the next, or was stopped for good. */
-  | { kind: 'loop'; loop: string; state: LoopState }
+  /** A sign of life: the loop begins a pass, ended one and waits for the next, or was stopped for good. `wait` is milliseconds. */
+  | { kind: 'loop'; loop: string; state: LoopState; wait?: number }
   | { kind: 'pass_failed'; loop: string; message: string; stack: string | undefined }
   | { kind: 'request_failed'; method: string; path: string; message: string; stack: string | undefined }
 

@@ -31,6 +31,7 @@ import { createDiskSpace } from './upkeep/disk-space.js'
 import { createHeartbeats } from './upkeep/heartbeats.js'
 import { createPruner } from './upkeep/pruner.js'
 import { createScheduler } from './upkeep/scheduler.js'
+import { createSystemSchedules } from './upkeep/system-schedules.js'
 import { createTicker } from './upkeep/ticker.js'
 import { createWhy } from './why.js'
 
@@ -171,6 +172,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     body_limit,
     submissionRules,
     schedules,
+    system: createSystemSchedules(bus, { ticker, pruner, scheduler, 'disk-space': disk }, now),
     idempotency_window: config.data.idempotency_window,
     host,
     cors_origins,

@@ -6,8 +6,9 @@ import { timestamp } from '../job.js'
 import { jobJson } from '../job-view.js'
 import { SCHEDULE_NAME } from '../schedules/plan.js'
 import type { Schedules } from '../schedules/schedules.js'
-import { scheduleView, tickView } from '../schedules/view.js'
+import { scheduleView, systemHistoryView, systemView, tickView } from '../schedules/view.js'
 import type { Schedule, Store } from '../store/store.js'
+import { SYSTEM_PREFIX, type SystemSchedules } from '../upkeep/system-schedules.js'
 import { readBody } from './body.js'
 import { pageSize, queryTime, readQuery } from './query.js'
 import { route, sendJson, sendJsonText } from './reply.js'
@@ -15,6 +16,7 @@ import { route, sendJson, sendJsonText } from './reply.js'
 export interface ScheduleRoutes {
   store: Store
   schedules: Schedules
+  system: SystemSchedules
   body_limit: number
   /** @throws ServiceError draining */
   refuseWhileDraining(): void
@@ -29,21 +31,24 @@ const nextQuery = z.strictObject({ count: pageSize(10, 100), from: queryTime().o
 const historyQuery = z.strictObject({ limit: pageSize(50, 1_000) })
 
 export function scheduleRoutes(app: Express, options: ScheduleRoutes): void {
-  const { store, schedules, body_limit, refuseWhileDraining } = options
+  const { store, schedules, system, body_limit, refuseWhileDraining } = options
 
   route(app, '/schedules', {
     async get(req, res) {
       const { limit, cursor = '' } = readQuery(listQuery, req.query)
-      const found = await store.schedules(cursor, limit + 1)
+      const own = system.list().filter(({ name }) => name > cursor)
+      const found = [...(await store.schedules(cursor, limit + 1)).map(scheduleView), ...own.map(systemView)]
+      found.sort((a, b) => (a.name < b.name ? -1 : 1))
       const next_cursor = found.length > limit ? (found[limit - 1]?.name ?? null) : null
       if (next_cursor !== null) res.setHeader('Link', `</schedules?limit=${limit}&cursor=${next_cursor}>; rel="next"`)
-      sendJson(res, 200, { schedules: found.slice(0, limit).map(scheduleView), next_cursor })
+      sendJson(res, 200, { schedules: found.slice(0, limit), next_cursor })
     },
   })
 
   route(app, '/schedules/:name', {
     async get(req, res) {
-      sendJson(res, 200, scheduleView(await find(req)))
+      const own = system.get(nameOf(req))
+      sendJson(res, 200, own === null ? scheduleView(await find(req)) : systemView(own))
     },
     async put(req, res) {
       const body = await readBody(req, body_limit)
@@ -53,6 +58,7 @@ export function scheduleRoutes(app: Express, options: ScheduleRoutes): void {
       sendJson(res, created ? 201 : 200, scheduleView(schedule))
     },
     async delete(req, res) {
+      refuseOwn(req)
       await schedules.remove(nameOf(req))
       res.statusCode = 204
       res.end()
@@ -63,6 +69,8 @@ export function scheduleRoutes(app: Express, options: ScheduleRoutes): void {
     async post(req, res) {
       await readBody(req, body_limit)
       refuseWhileDraining()
+      const own = await system.run(nameOf(req))
+      if (own !== null) return sendJson(res, 200, systemView(own))
       const job = await schedules.run(nameOf(req))
       res.setHeader('Location', `/jobs/${job.id}`)
       sendJsonText(res, 202, jobJson(job))
@@ -72,6 +80,7 @@ export function scheduleRoutes(app: Express, options: ScheduleRoutes): void {
   const pauseOrResume = (paused: boolean) => ({
     async post(req: Request, res: Parameters<typeof sendJson>[0]) {
       await readBody(req, body_limit)
+      refuseOwn(req)
       sendJson(res, 200, scheduleView(await schedules.pause(nameOf(req), paused)))
     },
   })
@@ -81,6 +90,8 @@ export function scheduleRoutes(app: Express, options: ScheduleRoutes): void {
   route(app, '/schedules/:name/next', {
     async get(req, res) {
       const { count, from = null } = readQuery(nextQuery, req.query)
+      const own = system.get(nameOf(req))
+      if (own !== null) return sendJson(res, 200, { next: own.next_at === null ? [] : [timestamp(own.next_at)] })
       sendJson(res, 200, { next: schedules.next(await find(req), count, from).map(timestamp) })
     },
   })
@@ -88,6 +99,8 @@ export function scheduleRoutes(app: Express, options: ScheduleRoutes): void {
   route(app, '/schedules/:name/history', {
     async get(req, res) {
       const { limit } = readQuery(historyQuery, req.query)
+      const own = system.get(nameOf(req))
+      if (own !== null) return sendJson(res, 200, { history: systemHistoryView(own, limit) })
       const { name } = await find(req)
       sendJson(res, 200, { history: (await store.ticks(name, limit)).map(tickView) })
     },
@@ -103,9 +116,16 @@ export function scheduleRoutes(app: Express, options: ScheduleRoutes): void {
 
 const nameOf = (req: Request) => String(req.params.name)
 
-/** @throws ServiceError invalid_request */
+/** @throws ServiceError schedule_fixed */
+function refuseOwn(req: Request): void {
+  if (nameOf(req).startsWith(SYSTEM_PREFIX))
+    throw new ServiceError('schedule_fixed', `names that begin with ${SYSTEM_PREFIX} are jobmill's own upkeep`)
+}
+
+/** @throws ServiceError invalid_request, schedule_fixed */
 function newName(req: Request): string {
   const name = nameOf(req)
+  refuseOwn(req)
   if (SCHEDULE_NAME.test(name)) return name
   throw new ServiceError('invalid_request', 'the name of a schedule must have 1 to 64 letters, digits and ._-')
 }

@@ -3,6 +3,7 @@ import type { Config } from '../config.js'
 import { ConfigError, type Problem } from '../config-file.js'
 import { ServiceError } from '../errors.js'
 import type { SubmissionRules } from '../submission.js'
+import { SYSTEM_PREFIX } from '../upkeep/system-schedules.js'
 import { readPlan, SCHEDULE_NAME } from './plan.js'
 
 /** @throws ConfigError with all that is wrong; a type that is disabled at this start is not */
@@ -13,6 +14,8 @@ export function checkSchedules({ schedules, locate }: Config, rules: SubmissionR
       return { key: at.join('.'), where: locate(at), message }
     }
     if (!SCHEDULE_NAME.test(name)) return [problem([], 'must have a name of 1 to 64 letters, digits and ._-')]
+    if (name.startsWith(SYSTEM_PREFIX))
+      return [problem([], `must not begin with ${SYSTEM_PREFIX}, as jobmill's own do`)]
     return findings(body, rules, now).map(({ pointer, detail }) => problem(stepsOf(pointer), detail))
   })
   if (problems.length > 0) throw new ConfigError(problems)

@@ -41,6 +41,8 @@ const PIECE = 100
 const MOST_JOBS = 400
 /** Times that a change is tried again because the schedule was fired, or changed, meanwhile. */
 const MOST_TRIES = 20
+/** When one that cannot be read is tried again. */
+const UNREADABLE_REST_MS = 60_000
 /** What the loop may be late by on a machine that is not overloaded. */
 const ON_TIME_MS = 60_000
 
@@ -122,6 +124,26 @@ export function createSchedules(options: SchedulesOptions): Schedules {
     const ticks = [...skipped, ...ran].sort((a, b) => a.tick_at - b.tick_at)
     const next_at = isDelay(timing) && !over ? 'after_run' : due.next_at
     return { name, updated_at, from, next_at, queue: queues(plan), ticks, now: at }
+  }
+
+  /** What cannot be read any more, such as a time zone that is gone, keeps no other schedule from firing. */
+  function fireOrSkip(schedule: Schedule, at: number): Fire {
+    try {
+      return fireOf(schedule, at)
+    } catch (error) {
+      const { name, updated_at, next_at: from } = schedule
+      const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined }
+      bus.publish({ kind: 'pass_failed', loop: `schedule ${name}`, message, stack })
+      const tick = {
+        tick_at: from ?? at,
+        until: from ?? at,
+        asked: false,
+        job_id: null,
+        reason: 'unreadable',
+        job: null,
+      }
+      return { name, updated_at, from, next_at: at + UNREADABLE_REST_MS, queue: false, ticks: [tick], now: at }
+    }
   }
 
   /** Its type may be gone, disabled, or have another schema since it was put. */
@@ -235,7 +257,7 @@ export function createSchedules(options: SchedulesOptions): Schedules {
       let jobs = 0
       for (const schedule of due) {
         if (jobs >= MOST_JOBS) break
-        const fire = fireOf(schedule, at)
+        const fire = fireOrSkip(schedule, at)
         fires.push(fire)
         jobs += fire.ticks.length
       }

@@ -2,6 +2,7 @@
 import { formatDuration } from '../duration.js'
 import { timestamp } from '../job.js'
 import type { Schedule, TickRecord } from '../store/store.js'
+import type { SystemSchedule } from '../upkeep/system-schedules.js'
 import { type Plan, queues } from './plan.js'
 
 export function scheduleView({ name, source, document, created_at, updated_at, paused_at, next_at, totals }: Schedule) {
@@ -39,6 +40,7 @@ const REASONS: Record<string, string> = {
   too_many: 'more were missed than max_catch_up',
   overlap: 'a run of the schedule was not over',
   paused: 'the schedule was paused',
+  unreadable: 'its times cannot be told any more: put it again',
   no_room: 'there was no room for more jobs (data.max_stored, data.max_bytes)',
   disabled_type: 'the job type was disabled',
   unknown_type: 'there was no such job type',
@@ -54,6 +56,19 @@ export function tickView({ tick_at, until, job_id, reason }: TickRecord) {
     reason,
     detail: REASONS[reason] ?? reason,
   }
+}
+
+/** jobmill's own upkeep, with the fields of a schedule that it has. */
+export function systemView({ name, description, next_at, passes, failed, sums, last_ended_at }: SystemSchedule) {
+  const totals = { completed: passes - failed, failed, sums, last_ended_at: moment(last_ended_at) }
+  return { name, source: 'system', description, paused: false, next_at: moment(next_at), totals }
+}
+
+export function systemHistoryView({ history }: SystemSchedule, limit: number) {
+  return history.slice(0, limit).map(({ at, asked, detail }) => {
+    const reason = asked ? 'asked' : 'on_time'
+    return { tick_at: timestamp(at), until: null, outcome: 'ran', job_id: null, reason, detail }
+  })
 }
 
 const moment = (ms: number | null) => (ms === null ? null : timestamp(ms))

@@ -6,9 +6,9 @@ import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { ServiceError } from '../errors.js'
 import type { EventBus } from '../events.js'
-import { every } from './every.js'
+import { every, type Loop } from './every.js'
 
-export interface DiskSpace {
+export interface DiskSpace extends Pick<Loop, 'within'> {
   /** Resolves when the ballast is there, if there is room for it, and free space was looked at. */
   start(): Promise<void>
   /** Resolves when nothing is written any more. The ballast stays. */
@@ -129,6 +129,7 @@ export function createDiskSpace({ bus, database, artifacts, ballast, min_free }:
   }
 
   return {
+    within: loop.within,
     async start() {
       await adopt().catch((error: unknown) => {
         tell(false, `goes on without the ballast of ${ballast} bytes: ${messageOf(error)}`)

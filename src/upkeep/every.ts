@@ -21,7 +21,13 @@ export function every(name: string, bus: EventBus, pass: () => Promise<number>, 
   let busy = false
   let active = false
 
-  const tell = (state: LoopState) => bus.publish({ kind: 'loop', loop: name, state })
+  const tell = (state: LoopState, wait?: number) =>
+    bus.publish({
+      kind: 'loop',
+      loop: name,
+      state,
+      ...(wait !== undefined && { wait: Math.min(wait, LONGEST_WAIT_MS) }),
+    })
 
   async function turn(): Promise<void> {
     busy = true
@@ -35,7 +41,7 @@ export function every(name: string, bus: EventBus, pass: () => Promise<number>, 
       bus.publish({ kind: 'pass_failed', loop: name, message, stack })
     }
     busy = false
-    tell('waiting')
+    tell('waiting', wait)
     within(wait)
     arm()
   }

@@ -11,6 +11,9 @@ const GREET = { type: 'greet', payload: { name: 'you' } }
 const HOUR = 3_600_000
 const T0 = Date.parse('2030-01-01T00:00:00Z')
 
+/** Those that are not jobmill's own upkeep. */
+const ours = <S extends { source: string }>(schedules: S[]) => schedules.filter(({ source }) => source !== 'system')
+
 interface Tick {
   tick_at: string
   until: string | null
@@ -39,7 +42,8 @@ async function start(schedules: object = {}) {
       await until('all that was due was fired', async () => {
         const { schedules } = (await http.get('/schedules')).body
         return schedules.every(
-          ({ next_at }: { next_at: string | null }) => next_at === null || Date.parse(next_at) > now,
+          ({ source, next_at }: { source: string; next_at: string | null }) =>
+            source === 'system' || next_at === null || Date.parse(next_at) > now,
         )
       })
     },
@@ -81,8 +85,11 @@ describe('PUT /schedules/:name', () => {
     const page = await http.get('/schedules?limit=1').expect(200)
     expect(page.body).toMatchObject({ schedules: [{ name: 'fields' }], next_cursor: 'fields' })
     expect(page.headers.link).toBe('</schedules?limit=1&cursor=fields>; rel="next"')
-    expect((await http.get('/schedules?cursor=fields').expect(200)).body).toMatchObject({
-      schedules: [{ name: 'hourly' }],
+    expect((await http.get('/schedules?limit=1&cursor=fields').expect(200)).body.schedules).toMatchObject([
+      { name: 'hourly' },
+    ])
+    expect((await http.get('/schedules?cursor=system.retention').expect(200)).body).toMatchObject({
+      schedules: [{ name: 'system.ticks', source: 'system' }],
       next_cursor: null,
     })
     await http.delete('/schedules/fields').expect(204)
@@ -144,7 +151,7 @@ describe('PUT /schedules/:name', () => {
       expect([what, answer.status, answer.body.errors?.[0]?.pointer]).toEqual([what, 422, pointer])
     }
     await put('a%20b', { every: '1m', job: GREET }).expect(422)
-    expect((await http.get('/schedules')).body.schedules).toEqual([])
+    expect(ours((await http.get('/schedules')).body.schedules)).toEqual([])
   })
 })
 
@@ -286,9 +293,9 @@ describe('schedules of the configuration', () => {
     }
     const tidy = { cron: '0 * * * *', job: { type: 'cleanup', payload: { older_than: '30d' } } }
     const of = async (url: string) =>
-      (await (await fetch(`${url}/schedules`)).json()) as { schedules: { name: string }[] }
+      (await (await fetch(`${url}/schedules`)).json()) as { schedules: { name: string; source: string }[] }
     await run({ tidy, other: tidy }, async (url) => {
-      expect(await of(url)).toMatchObject({ schedules: [{ name: 'other', source: 'config' }, { name: 'tidy' }] })
+      expect(ours((await of(url)).schedules)).toMatchObject([{ name: 'other', source: 'config' }, { name: 'tidy' }])
       const put = await fetch(`${url}/schedules/tidy`, { method: 'PUT', body: JSON.stringify(tidy) })
       const remove = await fetch(`${url}/schedules/tidy`, { method: 'DELETE' })
       expect([put.status, remove.status]).toEqual([409, 409])
@@ -296,13 +303,38 @@ describe('schedules of the configuration', () => {
       await fetch(`${url}/schedules/mine`, { method: 'PUT', body: JSON.stringify(tidy) })
     })
     await run({ tidy }, async (url) => {
-      expect(await of(url)).toMatchObject({
-        schedules: [
-          { name: 'mine', source: 'http' },
-          { name: 'tidy', paused: true },
-        ],
-      })
+      expect(ours((await of(url)).schedules)).toMatchObject([
+        { name: 'mine', source: 'http' },
+        { name: 'tidy', paused: true },
+      ])
     })
-    await run({}, async (url) => expect((await of(url)).schedules.map(({ name }) => name)).toEqual(['mine']))
+    await run({}, async (url) => expect(ours((await of(url)).schedules).map(({ name }) => name)).toEqual(['mine']))
+  })
+})
+
+describe('system schedules', () => {
+  test('are the upkeep of the service: looked at, run at once, never changed', async () => {
+    const { http, submit, ends } = await startService({ config: { retention: { completed: { max_count: 0 } } } })
+    const { id } = await submit({ type: 'greet' })
+    await ends(id)
+    const { body: listed } = await http.get('/schedules').expect(200)
+    expect(listed.schedules.map(({ name }: { name: string }) => name)).toEqual([
+      'system.disk-space',
+      'system.due-jobs',
+      'system.retention',
+      'system.ticks',
+    ])
+    // At once, and not when the minute is over.
+    const { body } = await http.post('/schedules/system.retention/run').expect(200)
+    expect(body).toMatchObject({ source: 'system', paused: false, totals: { failed: 0, sums: { jobs: 1 } } })
+    await http.get(`/jobs/${id}`).expect(404)
+    expect((await http.get('/schedules/system.retention')).body.totals.completed).toBeGreaterThanOrEqual(1)
+    const { history } = (await http.get('/schedules/system.retention/history')).body
+    expect(history[0]).toMatchObject({ outcome: 'ran', reason: 'asked', detail: expect.stringContaining('jobs 1') })
+    expect((await http.get('/schedules/system.retention/next')).body.next).toHaveLength(1)
+    for (const path of ['pause', 'resume']) await http.post(`/schedules/system.retention/${path}`).expect(409)
+    await http.delete('/schedules/system.retention').expect(409)
+    const mine = await http.put('/schedules/system.mine').send({ every: '1m', job: GREET }).expect(409)
+    expect(mine.body.code).toBe('schedule_fixed')
   })
 })
