@@ -40,7 +40,10 @@ test('every loop of a service that runs has turned, and after its stop none is l
   expect(body).toEqual({
     status: 'alive',
     loops: Object.fromEntries(
-      ['disk-space', 'dispatcher', 'pruner', 'ticker'].map((name) => [name, { turned_at: expect.any(String) }]),
+      ['disk-space', 'dispatcher', 'pruner', 'scheduler', 'ticker'].map((name) => [
+        name,
+        { turned_at: expect.any(String) },
+      ]),
     ),
   })
   await service.stop()
