@@ -163,7 +163,7 @@ describe('a commit that fails for another reason', () => {
     'is told as unknown, and nothing is written after it, not even when writing works again',
     async () => {
       const file = join(freshFolder(), 'jobs.db')
-      const report = await startOther(['break', file, '600000']).next()
+      const report = await startOther(['break', file, '1000000']).next()
       expect(report).toMatchObject({ before: null, codes: ['outcome_unknown', 'outcome_unknown'], accepted_later: [] })
       expect(report.failure).toMatch(/commit failed \(SQLITE_IOERR/)
       const accepted = report.accepted as string[]
