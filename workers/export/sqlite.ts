@@ -14,6 +14,8 @@ const BATCH_BYTES = 262_144
 /** `application_id` of jobmill's own database. */
 const JOBMILL = 0x6a6f626d
 const BUSY_TIMEOUT_MS = 5_000
+/** SQLite's own default. better-sqlite3's is 16,000, which a pass over a large table fills and never reads again. */
+const CACHE_KIB = 2_000
 /** Numbers below are Unix seconds (until the year 5138), others milliseconds (from 1973 on). */
 const SECONDS_BELOW = 1e11
 
@@ -46,7 +48,9 @@ export async function openSqliteRows(
 
 function open(file: string): BetterSqlite3.Database {
   try {
-    return new Database(file, { readonly: true, fileMustExist: true, timeout: BUSY_TIMEOUT_MS })
+    const db = new Database(file, { readonly: true, fileMustExist: true, timeout: BUSY_TIMEOUT_MS })
+    db.pragma(`cache_size = -${CACHE_KIB}`)
+    return db
   } catch (error) {
     throw new Error(`the SQLite file of the source cannot be opened (${codeOf(error)})`)
   }
