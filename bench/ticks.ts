@@ -2,6 +2,7 @@
 import { createEventBus } from '../src/events.js'
 import { createIds } from '../src/ids.js'
 import type { JobType } from '../src/job-types.js'
+import { createFiring } from '../src/schedules/firing.js'
 import { createSchedules } from '../src/schedules/schedules.js'
 import { openSqliteStore } from '../src/store/sqlite/sqlite.js'
 import { longestHold } from './hold.js'
@@ -16,22 +17,24 @@ export async function ticks(file: string, idle: number, due: number) {
   let now = Date.UTC(2030, 0)
   const store = openSqliteStore(file, RULES)
   const submissionRules = { types: new Map([['noop', NOOP]]), max_payload: 1_000 }
-  const options = { store, bus: createEventBus(), rules: RULES, submissionRules, bounds: BOUNDS, now: () => now }
-  const schedules = createSchedules({ ...options, newId: createIds(() => now) })
+  const bus = createEventBus()
+  const newId = createIds(() => now)
+  const options = { store, bus, rules: RULES, submissionRules, bounds: BOUNDS, now: () => now, newId }
+  const [schedules, firing] = [createSchedules(options), createFiring(options)]
   const put = (n: number, cron: string, from: number) =>
     Promise.all(
       Array.from({ length: n }, (_, i) => schedules.put(`s${from + i}`, { cron, job: { type: 'noop' } }, 'http')),
     )
   await put(idle, '0 0 1 6 *', 0)
   const looked = performance.now()
-  for (let i = 0; i < LOOKS; i += 1) await schedules.fireDue()
+  for (let i = 0; i < LOOKS; i += 1) await firing.fireDue()
   const look = (performance.now() - looked) / LOOKS
   await put(due, '0 3 * * *', idle)
   now += 3 * 3_600_000
   const fired = performance.now()
   const hold = await longestHold(async () => {
     for (let next: number | null = now; next !== null && next <= now; ) {
-      next = await schedules.fireDue()
+      next = await firing.fireDue()
       await new Promise(setImmediate)
     }
   })

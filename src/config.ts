@@ -27,7 +27,7 @@ export function loadConfig(options: SourceOptions): Config {
   if (!checked.ok) throw new ConfigError([...source.problems, ...checked.problems])
   if (source.problems.length > 0) throw new ConfigError(source.problems)
 
-  const { server, data, worker, limits, jobs, schedules, retention, auth } = checked.data
+  const { server, data, worker, limits, jobs, schedules, digests, retention, auth } = checked.data
   const { file, locate } = source
   const dir = file === null ? resolve(options.cwd) : dirname(file)
   const { path, unused } = data.database.master.source
@@ -43,6 +43,7 @@ export function loadConfig(options: SourceOptions): Config {
     limits,
     jobs,
     schedules,
+    digests,
     retention,
     auth: { keys: [...auth.keys, ...environmentKey(options.env)] },
     warnings: unused.length === 0 ? [] : [unusedWarning(locate(SOURCE_PATH), unused)],

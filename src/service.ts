@@ -7,6 +7,7 @@ import { createArtifactQuota } from './artifact-quota.js'
 import { createArtifactFiles } from './artifacts.js'
 import type { Config } from './config.js'
 import { ConfigError } from './config-file.js'
+import { digestRules, digestSchedules } from './digests/digests.js'
 import { createDispatcher } from './dispatcher.js'
 import { createDrainRate } from './drain-rate.js'
 import { ServiceError } from './errors.js'
@@ -22,6 +23,7 @@ import { type Logger, logEvents } from './log.js'
 import { createPool } from './pool/pool.js'
 import { createRoom } from './room.js'
 import { checkSchedules } from './schedules/configured.js'
+import { createFiring } from './schedules/firing.js'
 import { createSchedules } from './schedules/schedules.js'
 import { createStats } from './stats/stats.js'
 import { openSqliteStore } from './store/sqlite/sqlite.js'
@@ -95,7 +97,9 @@ export async function createService(config: Config, surroundings: Surroundings):
   const bus = createEventBus()
   logEvents(bus, log)
   const disk = createDiskSpace({ bus, database: database.file, artifacts: artifacts.dir, ballast, min_free })
+  const digests = digestRules(config)
   const store = openSqliteStore(database.file, rules, {
+    digests,
     onFull: () => bus.publish({ kind: 'disk_full' }),
     onFailure(message) {
       bus.publish({ kind: 'store_failed', message })
@@ -138,8 +142,9 @@ export async function createService(config: Config, surroundings: Surroundings):
   const { max_workers, poll, queue_size } = worker
   const dispatcher = createDispatcher({ tracker, pool, types, bus, max_workers, poll, now })
   const ticker = createTicker({ tracker, bus, now })
-  const schedules = createSchedules({ store, bus, rules, submissionRules, bounds, now, newId })
-  const scheduler = createScheduler(schedules, bus, now)
+  const scheduling = { store, bus, rules, submissionRules, bounds, now, newId }
+  const [schedules, firing] = [createSchedules(scheduling), createFiring(scheduling)]
+  const scheduler = createScheduler(firing, bus, now)
   const pruner = createPruner({ tracker, bus, retention: config.retention, types: types.values(), now })
   const janitor = createArtifactJanitor({ files, store, bus })
   const stats = createStats({ bus, rules, max_workers: dispatcher.max_workers, now, clock })
@@ -172,6 +177,8 @@ export async function createService(config: Config, surroundings: Surroundings):
     body_limit,
     submissionRules,
     schedules,
+    firing,
+    digests,
     system: createSystemSchedules(bus, { ticker, pruner, scheduler, 'disk-space': disk }, now),
     idempotency_window: config.data.idempotency_window,
     host,
@@ -192,7 +199,7 @@ export async function createService(config: Config, surroundings: Surroundings):
 
   async function start(): Promise<string> {
     await recover()
-    await schedules.adopt(config.schedules)
+    await schedules.adopt({ ...config.schedules, ...digestSchedules(config.digests) })
     await pool.proved()
     await listen(server, http.port, host)
     ticker.start()

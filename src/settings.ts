@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { SCOPES } from './api-key.js'
 import { bytes } from './bytes.js'
 import { duration } from './duration.js'
+import { FINAL_STATUSES } from './job.js'
 import { driver, folder, host, number, orEmpty, origin, section, sqliteSource, whole } from './setting-kinds.js'
 
 const KIB = 1_024
@@ -90,6 +91,9 @@ export const settings = section({
   jobs: orEmpty(z.record(z.string(), orEmpty(z.record(z.string(), z.unknown())))),
   /** Each as in PUT /schedules/:name; checked when the job types are known. */
   schedules: orEmpty(z.record(z.string(), z.unknown())),
+  digests: orEmpty(
+    z.record(z.string().regex(/^[\w.-]{1,50}$/, 'must have a name of 1 to 50 letters, digits and ._-'), digest()),
+  ),
   retention: section(retentionWithDefaults()),
   auth: section({
     keys: z
@@ -104,6 +108,26 @@ export const settings = section({
       }),
   }),
 })
+
+/** Its times are checked with the schedules, its mail when the job types are known. */
+function digest() {
+  const times = 'must be a cron expression, or a schedule without its job'
+  const statuses = z.array(z.enum(FINAL_STATUSES)).min(1)
+  return z.strictObject({
+    schedule: z.union([z.string(), z.looseObject({ job: z.undefined(times).optional() })], times),
+    recipients: z.unknown().refine((to) => to !== undefined, 'is missing'),
+    subject: z.string(),
+    /** Ends of jobs that are events as well. */
+    job_events: z
+      .strictObject({
+        statuses: statuses.prefault(['failed']),
+        /** Null: of all types. */
+        types: z.array(z.string()).min(1).nullable().prefault(null),
+      })
+      .nullable()
+      .prefault(null),
+  })
+}
 
 function apiKey() {
   const name = 'must be a name of up to 64 letters, digits and ._-'

@@ -90,6 +90,7 @@ describe('defaults', () => {
     },
     jobs: {},
     schedules: {},
+    digests: {},
     retention: {
       completed: { max_age: 7 * 86_400_000 },
       failed: { max_age: 30 * 86_400_000 },
@@ -274,11 +275,14 @@ describe('a bad file is refused', () => {
       'server:\n  xyzzy: 3',
       '2: server.xyzzy: unknown key, known here: host, port, body_limit, header_timeout, body_timeout, idle_timeout, max_connections, cors_origins',
     ],
-    ['plans: {}', '1: plans: unknown key, known here: server, data, worker, limits, jobs, schedules, retention, auth'],
+    [
+      'plans: {}',
+      '1: plans: unknown key, known here: server, data, worker, limits, jobs, schedules, digests, retention, auth',
+    ],
     ['Worker: {}', '1: Worker: unknown key, did you mean "worker"?'],
     [
       'constructor: 1',
-      '1: constructor: unknown key, known here: server, data, worker, limits, jobs, schedules, retention, auth',
+      '1: constructor: unknown key, known here: server, data, worker, limits, jobs, schedules, digests, retention, auth',
     ],
     ['\n__proto__: {}', '2: __proto__: unknown key'],
     ['jobs:\n  __proto__: {}', '2: jobs.__proto__: unknown key'],
@@ -489,7 +493,7 @@ describe('variables and arguments', () => {
     [
       'JOBMILL_CONSTRUCTOR__X',
       '3',
-      ': constructor: unknown key, known here: server, data, worker, limits, jobs, schedules, retention, auth',
+      ': constructor: unknown key, known here: server, data, worker, limits, jobs, schedules, digests, retention, auth',
     ],
     ['JOBMILL_JOBS__EMAIL', '3', ': jobs.email: must be a mapping, is 3'],
     ['JOBMILL_WORKER__TYPES', '{a: 1}', ': worker.types: must be a list of folders, is a mapping'],

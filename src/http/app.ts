@@ -6,6 +6,7 @@ import { ServiceError } from '../errors.js'
 import type { EventBus } from '../events.js'
 import { authentication } from './auth.js'
 import { type BatchRoutes, batchRoutes } from './batches.js'
+import { type DigestRoutes, digestRoutes } from './digests.js'
 import { browserGuards, framingGuard } from './guards.js'
 import { type HealthRoutes, healthRoutes } from './health.js'
 import { type JobRoutes, jobRoutes } from './jobs.js'
@@ -13,7 +14,7 @@ import { problemWriter } from './problem.js'
 import { type ScheduleRoutes, scheduleRoutes } from './schedules.js'
 import { type WorkerRoutes, workerRoutes } from './workers.js'
 
-export interface AppOptions extends JobRoutes, BatchRoutes, ScheduleRoutes, WorkerRoutes, HealthRoutes {
+export interface AppOptions extends JobRoutes, BatchRoutes, ScheduleRoutes, DigestRoutes, WorkerRoutes, HealthRoutes {
   bus: EventBus
   drain: DrainRate
   /** `server.host`. */
@@ -37,6 +38,7 @@ export function createApp(options: AppOptions): Express {
   batchRoutes(app, options)
   jobRoutes(app, options)
   scheduleRoutes(app, options)
+  digestRoutes(app, options)
   workerRoutes(app, options)
   app.use((req) => {
     throw new ServiceError('not_found', `there is nothing at ${req.path.slice(0, 200)}`)

@@ -1,13 +1,16 @@
 // The routes of schedules: define, list, pause, run now, look ahead and back.
 import type { Express, Request } from 'express'
 import { z } from 'zod'
+import { digestOf } from '../digests/events.js'
 import { ServiceError } from '../errors.js'
 import { timestamp } from '../job.js'
 import { jobJson } from '../job-view.js'
+import { findSchedule } from '../schedules/find.js'
+import type { Firing } from '../schedules/firing.js'
 import { SCHEDULE_NAME } from '../schedules/plan.js'
 import type { Schedules } from '../schedules/schedules.js'
 import { scheduleView, systemHistoryView, systemView, tickView } from '../schedules/view.js'
-import type { Schedule, Store } from '../store/store.js'
+import type { Store } from '../store/store.js'
 import { SYSTEM_PREFIX, type SystemSchedules } from '../upkeep/system-schedules.js'
 import { readBody } from './body.js'
 import { pageSize, queryTime, readQuery } from './query.js'
@@ -16,6 +19,7 @@ import { route, sendJson, sendJsonText } from './reply.js'
 export interface ScheduleRoutes {
   store: Store
   schedules: Schedules
+  firing: Firing
   system: SystemSchedules
   body_limit: number
   /** @throws ServiceError draining */
@@ -31,7 +35,7 @@ const nextQuery = z.strictObject({ count: pageSize(10, 100), from: queryTime().o
 const historyQuery = z.strictObject({ limit: pageSize(50, 1_000) })
 
 export function scheduleRoutes(app: Express, options: ScheduleRoutes): void {
-  const { store, schedules, system, body_limit, refuseWhileDraining } = options
+  const { store, schedules, firing, system, body_limit, refuseWhileDraining } = options
 
   route(app, '/schedules', {
     async get(req, res) {
@@ -71,7 +75,7 @@ export function scheduleRoutes(app: Express, options: ScheduleRoutes): void {
       refuseWhileDraining()
       const own = await system.run(nameOf(req))
       if (own !== null) return sendJson(res, 200, systemView(own))
-      const job = await schedules.run(nameOf(req))
+      const job = await firing.run(nameOf(req))
       res.setHeader('Location', `/jobs/${job.id}`)
       sendJsonText(res, 202, jobJson(job))
     },
@@ -106,12 +110,7 @@ export function scheduleRoutes(app: Express, options: ScheduleRoutes): void {
     },
   })
 
-  async function find(req: Request): Promise<Schedule> {
-    const schedule = await store.schedule(nameOf(req))
-    if (schedule === null)
-      throw new ServiceError('schedule_not_found', `there is no schedule ${nameOf(req).slice(0, 100)}`)
-    return schedule
-  }
+  const find = (req: Request) => findSchedule(store, nameOf(req))
 }
 
 const nameOf = (req: Request) => String(req.params.name)
@@ -126,6 +125,8 @@ function refuseOwn(req: Request): void {
 function newName(req: Request): string {
   const name = nameOf(req)
   refuseOwn(req)
+  if (digestOf(name) !== null)
+    throw new ServiceError('schedule_fixed', 'names that begin with digest. are those of digests in the configuration')
   if (SCHEDULE_NAME.test(name)) return name
   throw new ServiceError('invalid_request', 'the name of a schedule must have 1 to 64 letters, digits and ._-')
 }

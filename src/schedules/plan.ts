@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { duration } from '../duration.js'
 import { ServiceError } from '../errors.js'
 import { type Finding, inspect } from '../explain.js'
+import type { JsonText } from '../job.js'
 import { whole } from '../setting-kinds.js'
 import { invalid, readSubmission, type SubmissionRules, time } from '../submission.js'
 import type { SubmittedJob } from '../tracker.js'
@@ -114,6 +115,8 @@ export function timingOf(plan: Plan): Timing & CatchUp {
   const when = every === undefined ? calendarOf(plan) : { every, mode }
   return { when, start_at, end_at, catch_up, max_lateness, max_catch_up }
 }
+
+export const planOf = ({ document }: { document: JsonText }): Plan => JSON.parse(document)
 
 /** What has to stay the same for a grid to stay where it is. */
 export function timingKey({ every, mode, cron, fields, time_zone, start_at, end_at }: Plan): string {

@@ -1,12 +1,12 @@
-// Schedules: put, paused, run by hand, and fired when their ticks are due, each tick once.
+// Schedules: put, changed, paused, forgotten; where their next tick is then.
 import { ServiceError } from '../errors.js'
 import type { EventBus } from '../events.js'
 import { type Rules, timestamp } from '../job.js'
-import { newJob } from '../new-job.js'
-import type { Bounds, Fire, Fired, NewJob, Schedule, Store, TickRecord } from '../store/store.js'
+import type { Bounds, Schedule, Store, TickRecord } from '../store/store.js'
 import type { SubmissionRules } from '../submission.js'
-import { type Plan, queues, readJob, readPlan, timingKey, timingOf } from './plan.js'
-import { dueTicks, isDelay, lastTick, tickAfter } from './ticks.js'
+import { findSchedule } from './find.js'
+import { type Plan, planOf, readPlan, timingKey, timingOf } from './plan.js'
+import { isDelay, lastTick, tickAfter } from './ticks.js'
 
 export interface SchedulesOptions {
   store: Store
@@ -26,38 +26,19 @@ export interface Schedules {
   remove(name: string): Promise<void>
   /** Throws `schedule_not_found`. */
   pause(name: string, paused: boolean): Promise<Schedule>
-  /** Makes a job now; the next tick stays. Throws `schedule_not_found`, and `schedule_running` where overlap is `skip`. */
-  run(name: string): Promise<NewJob>
   /** Up to `count` ticks after `from`, or the next ones; one at most where ticks wait for the end of runs. */
   next(schedule: Schedule, count: number, from: number | null): number[]
   /** Puts the schedules of the configuration in place, and forgets those that are not in it any more. */
   adopt(documents: Readonly<Record<string, unknown>>): Promise<void>
-  /** Fires a piece of what is due; answers when to look again, or null. */
-  fireDue(): Promise<number | null>
 }
 
-/** Schedules that one transaction fires at the most, and jobs after which it takes no further one. */
+/** Schedules that are read at once. */
 const PIECE = 100
-const MOST_JOBS = 400
 /** Times that a change is tried again because the schedule was fired, or changed, meanwhile. */
 const MOST_TRIES = 20
-/** When one that cannot be read is tried again. */
-const UNREADABLE_REST_MS = 60_000
-/** What the loop may be late by on a machine that is not overloaded. */
-const ON_TIME_MS = 60_000
-
-const planOf = ({ document }: Schedule): Plan => JSON.parse(document)
 
 export function createSchedules(options: SchedulesOptions): Schedules {
-  const { store, bus, rules, submissionRules, now, newId } = options
-  // What a tick makes was accepted when its schedule was put: a full queue does not refuse it.
-  const bounds = { ...options.bounds, max_pending: Number.POSITIVE_INFINITY, max_pending_of: new Map() }
-
-  async function find(name: string): Promise<Schedule> {
-    const schedule = await store.schedule(name)
-    if (schedule === null) throw new ServiceError('schedule_not_found', `there is no schedule ${name.slice(0, 100)}`)
-    return schedule
-  }
+  const { store, bus, submissionRules, now } = options
 
   /** Tries again where the schedule was fired meanwhile; `change` answers null where there is nothing to do. */
   async function change(
@@ -108,67 +89,6 @@ export function createSchedules(options: SchedulesOptions): Schedules {
     return { skipped, next_at: isDelay(timing) ? at + (plan.every ?? 0) : tickAfter(timing, anchor, at) }
   }
 
-  function fireOf(schedule: Schedule, at: number): Fire {
-    const { name, updated_at, anchor, next_at: from } = schedule
-    const plan = planOf(schedule)
-    const timing = timingOf(plan)
-    const over = from === null || (plan.end_at !== null && from >= plan.end_at)
-    const due = over ? { run: [], skip: [], next_at: null } : dueTicks(timing, anchor, from, at)
-    const refused = due.run.length === 0 ? null : refusal(plan, at)
-    const ran = due.run.map((tick_at) => ({
-      ...{ tick_at, until: tick_at, asked: false, job_id: null },
-      reason: refused ?? (at - tick_at > ON_TIME_MS ? 'caught_up' : 'on_time'),
-      job: refused === null ? jobOf(schedule, plan, at) : null,
-    }))
-    const skipped = due.skip.map((skip) => ({ ...skip, asked: false, job_id: null, job: null }))
-    const ticks = [...skipped, ...ran].sort((a, b) => a.tick_at - b.tick_at)
-    const next_at = isDelay(timing) && !over ? 'after_run' : due.next_at
-    return { name, updated_at, from, next_at, queue: queues(plan), ticks, now: at }
-  }
-
-  /** What cannot be read any more, such as a time zone that is gone, keeps no other schedule from firing. */
-  function fireOrSkip(schedule: Schedule, at: number): Fire {
-    try {
-      return fireOf(schedule, at)
-    } catch (error) {
-      const { name, updated_at, next_at: from } = schedule
-      const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined }
-      bus.publish({ kind: 'pass_failed', loop: `schedule ${name}`, message, stack })
-      const tick = {
-        tick_at: from ?? at,
-        until: from ?? at,
-        asked: false,
-        job_id: null,
-        reason: 'unreadable',
-        job: null,
-      }
-      return { name, updated_at, from, next_at: at + UNREADABLE_REST_MS, queue: false, ticks: [tick], now: at }
-    }
-  }
-
-  /** Its type may be gone, disabled, or have another schema since it was put. */
-  function refusal(plan: Plan, at: number): string | null {
-    try {
-      readJob(plan, submissionRules, at)
-      return null
-    } catch (error) {
-      if (error instanceof ServiceError) return error.code
-      throw error
-    }
-  }
-
-  function jobOf({ name }: Schedule, plan: Plan, at: number): NewJob {
-    const { keys: _, ...submission } = readJob(plan, submissionRules, at)
-    return newJob({ id: newId(), ...submission, schedule: name }, at, rules)
-  }
-
-  function tell(fired: readonly Fired[]): void {
-    for (const { name, jobs, ticks } of fired) {
-      for (const job of jobs) bus.publish({ kind: 'job', verb: 'submit', job })
-      if (ticks.length > 0) bus.publish({ kind: 'ticks', name, ran: jobs.length, skipped: ticks.length - jobs.length })
-    }
-  }
-
   async function put(name: string, body: unknown, source: Schedule['source']) {
     const plan = readPlan(body, submissionRules, now(), source === 'config')
     const { schedule, before, changed } = await change(name, (before) => {
@@ -183,13 +103,13 @@ export function createSchedules(options: SchedulesOptions): Schedules {
     put,
 
     async remove(name) {
-      refuseFixed(await find(name))
-      if (!(await store.removeSchedule(name, 'http'))) await find(name)
+      refuseFixed(await findSchedule(store, name))
+      if (!(await store.removeSchedule(name, 'http'))) await findSchedule(store, name)
       bus.publish({ kind: 'schedule', verb: 'delete', name })
     },
 
     async pause(name, paused) {
-      await find(name)
+      await findSchedule(store, name)
       const { schedule, changed } = await change(name, (before) => {
         if (before === null) throw new ServiceError('schedule_not_found', `there is no schedule ${name}`)
         const { totals: _, ...rest } = before
@@ -204,27 +124,6 @@ export function createSchedules(options: SchedulesOptions): Schedules {
       })
       if (changed) bus.publish({ kind: 'schedule', verb: paused ? 'pause' : 'resume', name })
       return schedule
-    },
-
-    async run(name) {
-      for (let tries = 0; tries < MOST_TRIES; tries += 1) {
-        const schedule = await find(name)
-        const [plan, at] = [planOf(schedule), now()]
-        const job = jobOf(schedule, plan, at)
-        // Another one may have been asked for in this millisecond.
-        const tick = { tick_at: at + tries, until: at + tries, asked: true, job_id: null, reason: 'asked', job }
-        const { updated_at } = schedule
-        const fire = { name, updated_at, from: null, next_at: null, queue: queues(plan), ticks: [tick], now: at }
-        const fired = await store.fire([fire], bounds)
-        tell(fired)
-        const [made] = fired[0]?.jobs ?? []
-        if (made !== undefined) return made
-        const reason = fired[0]?.ticks[0]?.reason
-        if (reason === 'overlap')
-          throw new ServiceError('schedule_running', `a run of ${name} is not over, and its overlap is skip`)
-        if (reason === 'no_room') throw new ServiceError('queue_full', 'there is no room for more jobs')
-      }
-      throw new ServiceError('store_busy', `schedule ${name} changes all the time: try again`)
     },
 
     next(schedule, count, from) {
@@ -248,21 +147,6 @@ export function createSchedules(options: SchedulesOptions): Schedules {
         after = piece.at(-1)?.name ?? ''
         more = piece.length === PIECE
       }
-    },
-
-    async fireDue() {
-      const at = now()
-      const { due } = await store.dueSchedules(at, PIECE)
-      const fires: Fire[] = []
-      let jobs = 0
-      for (const schedule of due) {
-        if (jobs >= MOST_JOBS) break
-        const fire = fireOrSkip(schedule, at)
-        fires.push(fire)
-        jobs += fire.ticks.length
-      }
-      if (fires.length > 0) tell(await store.fire(fires, bounds))
-      return (await store.dueSchedules(at, 0)).next_at
     },
   }
 }

@@ -39,6 +39,7 @@ const REASONS: Record<string, string> = {
   too_late: 'it was later than max_lateness',
   too_many: 'more were missed than max_catch_up',
   overlap: 'a run of the schedule was not over',
+  no_events: 'there was nothing to tell',
   paused: 'the schedule was paused',
   unreadable: 'its times cannot be told any more: put it again',
   no_room: 'there was no room for more jobs (data.max_stored, data.max_bytes)',

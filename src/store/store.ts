@@ -1,5 +1,6 @@
 // What the core asks of a database: narrow, guarded, batched writes. test/store/conformance.ts holds every driver to it.
 import type { Adjustment } from '../adjust.js'
+import type { DigestContent, DigestCut, DigestEvent, DigestRules } from '../digests/events.js'
 import type { ErrorRecord } from '../errors.js'
 import type { FinalStatus, Job, JobStatus, JobWithPayload, JsonText, Step } from '../job.js'
 import type { Totals } from '../schedules/totals.js'
@@ -65,12 +66,16 @@ export interface Store {
    * were fired or changed by somebody else since they were read.
    */
   fire(fires: readonly Fire[], bounds: Bounds): Promise<Fired[]>
+  /** False: its events take `max_bytes` already. Ends of jobs are added in the write that ends them. */
+  addDigestEvent(digest: DigestRules, event: DigestEvent): Promise<boolean>
 
   schedule(name: string): Promise<Schedule | null>
   /** By name, those after `after`. */
   schedules(after: string, limit: number): Promise<Schedule[]>
   /** Those that have a tick by `now`, the earliest first, and when the next one of all is. */
   dueSchedules(now: number, limit: number): Promise<{ due: Schedule[]; next_at: number | null }>
+  /** What waits for the next mail of a digest, oldest first. */
+  digest(name: string): Promise<DigestContent>
   /** Its ticks, newest first; the latest 1,000 are kept. */
   ticks(name: string, limit: number): Promise<TickRecord[]>
   get(id: string): Promise<JobWithPayload | null>
@@ -177,8 +182,11 @@ export interface Fire {
   next_at: number | null | 'after_run'
   /** Whether a job is made while another one of the schedule is not final. */
   queue: boolean
-  /** Oldest first; those with a job run where there is room. */
-  ticks: (TickRecord & { job: NewJob | null })[]
+  /**
+   * Oldest first; those with a job run where there is room. `takes` are the events that the job is a mail of: they go
+   * with it, and nothing takes effect where some of them are gone.
+   */
+  ticks: (TickRecord & { job: NewJob | null; takes?: DigestCut | null })[]
   now: number
 }
 

@@ -6,6 +6,7 @@ import { expect, test } from 'vitest'
 import { createEventBus, type ServiceEvent } from '../../src/events.js'
 import { createIds } from '../../src/ids.js'
 import type { JobType } from '../../src/job-types.js'
+import { createFiring } from '../../src/schedules/firing.js'
 import { createSchedules } from '../../src/schedules/schedules.js'
 import { openFresh } from '../store/open.js'
 import { NO_BOUNDS, RULES } from '../store/suite/stage.js'
@@ -21,7 +22,7 @@ function stage() {
   const bus = createEventBus()
   const events: ServiceEvent[] = []
   bus.subscribe((event) => void events.push(event))
-  const schedules = createSchedules({
+  const options = {
     store,
     bus,
     rules: RULES,
@@ -29,7 +30,8 @@ function stage() {
     bounds: NO_BOUNDS,
     now: () => now,
     newId: createIds(() => now),
-  })
+  }
+  const [schedules, firing] = [createSchedules(options), createFiring(options)]
   return {
     store,
     db,
@@ -39,7 +41,7 @@ function stage() {
     /** Fires all that is due then. */
     async at(time: number): Promise<void> {
       now = time
-      for (let next: number | null = time; next !== null && next <= now; ) next = await schedules.fireDue()
+      for (let next: number | null = time; next !== null && next <= now; ) next = await firing.fireDue()
     },
   }
 }

@@ -5,6 +5,7 @@ import { cancelling } from './suite/cancel.js'
 import { claiming } from './suite/claim.js'
 import { counting } from './suite/counts.js'
 import { depending } from './suite/dependencies.js'
+import { digesting } from './suite/digests.js'
 import { keying } from './suite/keys.js'
 import { noting } from './suite/notes.js'
 import { pausing } from './suite/pauses.js'
@@ -18,7 +19,7 @@ import { upkeeping } from './suite/tick.js'
 import { takingTurns } from './suite/turns.js'
 import { walking } from './suite/walk.js'
 
-export { type Harness, RULES } from './suite/stage.js'
+export { DIGESTS, type Harness, RULES } from './suite/stage.js'
 
 /** `createHarness` is called once a test, and gives an empty database. */
 export function storeConformance(name: string, createHarness: () => Promise<Harness>): void {
@@ -34,6 +35,7 @@ export function storeConformance(name: string, createHarness: () => Promise<Harn
     describe('logs, checkpoints, tags and standing', () => noting(stage))
     describe('pauses', () => pausing(stage))
     describe('schedules', () => scheduling(stage))
+    describe('digests', () => digesting(stage))
     describe('cancel and rerun', () => cancelling(stage))
     describe('tick', () => upkeeping(stage))
     describe('prune, remove, artifacts and scan', () => pruning(stage))

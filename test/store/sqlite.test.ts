@@ -4,14 +4,14 @@ import { join } from 'node:path'
 import { openSqliteStore } from '../../src/store/sqlite/sqlite.js'
 import type { Store } from '../../src/store/store.js'
 import { freshFolder } from '../support/folder.js'
-import { type Harness, RULES, storeConformance } from './conformance.js'
+import { DIGESTS, type Harness, RULES, storeConformance } from './conformance.js'
 
 storeConformance('SQLite', async (): Promise<Harness> => {
   let file = join(freshFolder(), 'jobs.db')
   let store: Store
 
   function open(): Store {
-    store = openSqliteStore(file, RULES)
+    store = openSqliteStore(file, RULES, { digests: DIGESTS })
     return store
   }
 

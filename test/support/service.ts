@@ -19,6 +19,7 @@ export interface ServiceOptions {
     retention?: object
     limits?: object
     schedules?: object
+    digests?: object
   }
   /** Names of the types that the test needs beside the common ones; each costs the start a little. */
   types?: string[]

@@ -1,9 +1,11 @@
 // Every transition and what follows from it: turns of concurrency keys, jobs that waited, ends of batches.
 import type Database from 'better-sqlite3'
 import type { Adjustment } from '../../adjust.js'
+import type { DigestRules } from '../../digests/events.js'
 import { isFinal, type Job, type Step } from '../../job.js'
 import { type Batches, createBatches } from './batches.js'
 import { createDependencies, type Dependencies } from './dependencies.js'
+import { createDigests, type Digests } from './digests.js'
 import type { Rows } from './rows.js'
 import { createSchedules, type Schedules } from './schedules.js'
 import { createTurns, type Turns } from './turns.js'
@@ -17,6 +19,7 @@ export interface Moves {
   turns: Turns
   batches: Batches
   dependencies: Dependencies
+  digests: Digests
   schedules: Schedules
   /** Takes the step; what waited for the job and moved with it is added to `unblocked`. Null: its status does not allow it. */
   move<J extends Job>(before: J, step: Step, now: number, unblocked: Job[]): J | null
@@ -33,11 +36,12 @@ export interface Moves {
 }
 
 /** Everything here runs inside a transaction that group commit began. */
-export function createMoves(db: Database.Database, rows: Rows): Moves {
+export function createMoves(db: Database.Database, rows: Rows, digestRules: readonly DigestRules[]): Moves {
   const turns = createTurns(db)
   const batches = createBatches(db)
   const dependencies = createDependencies(db)
-  const schedules = createSchedules(db)
+  const digests = createDigests(db, digestRules)
+  const schedules = createSchedules(db, digests)
 
   /** The transition itself, and the turn of its key. */
   function apply<J extends Job>(before: J, step: Step, now: number): J | null {
@@ -45,7 +49,9 @@ export function createMoves(db: Database.Database, rows: Rows): Moves {
     if (after === null) return null
     turns.moved(after)
     if (step.verb === 'rerun') dependencies.needAgain(after)
-    if (after.schedule !== null && isFinal(after.status)) schedules.ended(after)
+    if (!isFinal(after.status)) return after
+    if (after.schedule !== null) schedules.ended(after)
+    digests.ended(after)
     return after
   }
 
@@ -93,6 +99,7 @@ export function createMoves(db: Database.Database, rows: Rows): Moves {
     turns,
     batches,
     dependencies,
+    digests,
     schedules,
 
     move(before, step, now, unblocked) {

@@ -4,6 +4,7 @@ import type { ServiceError } from '../../errors.js'
 import type { Job } from '../../job.js'
 import { addRun } from '../../schedules/totals.js'
 import type { Bounds, Fire, Fired, NewJob, Schedule, ScheduleChange, TickRecord } from '../store.js'
+import type { Digests } from './digests.js'
 
 /** Records kept of one schedule. */
 const MAX_TICKS_KEPT = 1_000
@@ -17,7 +18,7 @@ interface Submissions {
 type Row = { [K in keyof Schedule]: K extends 'totals' ? string | null : Schedule[K] }
 
 /** Everything here runs inside a transaction that group commit began, but for what only reads. */
-export function createSchedules(db: Database.Database) {
+export function createSchedules(db: Database.Database, digests: Digests) {
   const columns = 'name, source, document, anchor, created_at, updated_at, paused_at, next_at, delay, totals'
   const select = db.prepare<[string], Row>(`SELECT ${columns} FROM schedules WHERE name = ?`)
   const selectAll = db.prepare<[string, number], Row>(
@@ -65,16 +66,20 @@ export function createSchedules(db: Database.Database) {
     const row = get(name)
     if (row === null || row.updated_at !== updated_at) return null
     if (from !== null && (row.next_at !== from || row.paused_at !== null)) return null
+    // Somebody else has sent, or is about to send, some of what this mail would tell.
+    if (ticks.some(({ takes }) => takes != null && !digests.isWhole(takes))) return null
     const made: Fired = { name, jobs: [], ticks: [] }
-    for (const { job, ...tick } of ticks) {
+    for (const { job, takes, ...tick } of ticks) {
       const overlaps = job !== null && !queue && isRunning(name)
       const refused = overlaps ? 'overlap' : job !== null && refusal([job], bounds) !== null ? 'no_room' : null
       const runs = refused === null ? job : null
       const entry = { ...tick, job_id: runs?.id ?? null, reason: refused ?? tick.reason }
       if (!write(name, entry)) continue
       made.ticks.push(entry)
-      if (runs !== null) insert([runs])
-      if (runs !== null) made.jobs.push(runs)
+      if (runs === null) continue
+      insert([runs])
+      if (takes != null) digests.take(takes)
+      made.jobs.push(runs)
     }
     trim.run({ name })
     // Where there is no run whose end would be waited for, the delay counts from now.

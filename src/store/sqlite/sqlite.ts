@@ -1,5 +1,6 @@
 // The SQLite driver: the store's verbs as short synchronous pieces of work that group commit puts on disk together.
 import type { Adjustment } from '../../adjust.js'
+import type { DigestRules } from '../../digests/events.js'
 import { ServiceError } from '../../errors.js'
 import { isFinal, type Job, type Rules } from '../../job.js'
 import type { Claimed, Ending, ProgressReport, Renewal, Store } from '../store.js'
@@ -24,15 +25,20 @@ function answered<T>(value: T | ServiceError): T {
   return value
 }
 
+export interface SqliteOptions extends GroupCommitOptions {
+  /** Whose events the ends of jobs are. */
+  digests?: readonly DigestRules[]
+}
+
 /** @throws StoreOpenError where the file cannot be used */
-export function openSqliteStore(file: string, rules: Rules, options: GroupCommitOptions = {}): Store {
+export function openSqliteStore(file: string, rules: Rules, options: SqliteOptions = {}): Store {
   const { db, close } = openDatabase(file, options.onFull)
   const commits = createGroupCommit(db, options)
   const rows = createRows(db, rules)
-  const moves = createMoves(db, rows)
+  const moves = createMoves(db, rows, options.digests ?? [])
   const submissions = createSubmissions(db, rows, moves)
   const { submit, recall, keys } = submissions
-  const { schedules } = moves
+  const { schedules, digests } = moves
   const claims = createClaims(db, rows, moves)
   const upkeep = createUpkeep(db, rows, moves)
   const cancels = createCancels(rows, moves)
@@ -118,11 +124,13 @@ export function openSqliteStore(file: string, rules: Rules, options: GroupCommit
 
     putSchedule: (change) => commits.write(() => schedules.put(change)),
     removeSchedule: (name, source) => commits.write(() => schedules.remove(name, source)),
+    addDigestEvent: (digest, event) => commits.write(() => digests.add(digest, event)),
     fire: (fires, bounds) => commits.write(() => schedules.fire(fires, bounds, submissions)),
 
     schedule: async (name) => schedules.get(name),
     schedules: async (after, limit) => schedules.list(after, limit),
     dueSchedules: async (now, limit) => ({ due: schedules.due(now, limit), next_at: schedules.next() }),
+    digest: async (name) => digests.read(name),
     ticks: async (name, limit) => schedules.history(name, limit),
     get: async (id) => rows.getWithPayload(id),
     recall: async (key, now, whole) => answered(recall(key, now, whole)),

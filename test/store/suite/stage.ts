@@ -1,6 +1,7 @@
 // What the parts of the suite share: one store on an empty database, jobs to put in, ways to run and to crash.
 import { v7 } from 'uuid'
 import { expect, onTestFinished } from 'vitest'
+import type { DigestRules } from '../../../src/digests/events.js'
 import type { ErrorRecord } from '../../../src/errors.js'
 import { isFinal, type Job, type JobWithPayload, type Rules, type Step } from '../../../src/job.js'
 import { newJob, type Submission } from '../../../src/new-job.js'
@@ -10,7 +11,7 @@ import type { Bounds, Store } from '../../../src/store/store.js'
 export interface Harness {
   /** How many nodes may live on the database at once: 1 where it belongs to one process. */
   nodes: number
-  /** The store of a node that starts, by the rules RULES. */
+  /** The store of a node that starts, by RULES and DIGESTS. */
   open(node: string): Promise<Store>
   /** Ends `node` as kill −9 does, with all that was not committed lost; answers the store of `next`, which sees it dead. */
   crash(node: string, next: string): Promise<Store>
@@ -20,6 +21,10 @@ export interface Harness {
 
 export const RULES: Rules = { priority_aging: 60_000, poison_after: 3 }
 export const NO_BOUNDS: Bounds = { max_pending: 1_000_000, max_stored: 1_000_000, max_bytes: 1_000_000_000 }
+/** What the stores of the suite know of digests. */
+export const DIGESTS = [
+  { name: 'ops', max_bytes: 16_384, job_events: { statuses: ['failed'], types: null } },
+] as const satisfies DigestRules[]
 export const T0 = 1_750_000_000_000
 
 export type Stage = Awaited<ReturnType<typeof createStage>>
