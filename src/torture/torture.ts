@@ -14,6 +14,7 @@ import { foreignLock } from './faults/lock.js'
 import { powerCut } from './faults/power.js'
 import { signals } from './faults/signals.js'
 import { fullDisk } from './faults/space.js'
+import { killedAtTicks } from './faults/ticks.js'
 
 export const FAULTS: readonly Fault[] = [
   killUnderLoad,
@@ -30,6 +31,7 @@ export const FAULTS: readonly Fault[] = [
   fullQueue,
   spinningSlots,
   lateWrites,
+  killedAtTicks,
 ]
 
 /** Faults that are tried side by side. */
@@ -138,7 +140,8 @@ const PREFACE = [
   '',
   'Each check is itself checked (`npm run test:faults`): builds with one protection taken out must be caught.',
   '`synchronous=NORMAL` instead of `FULL` by 2, an answer before the commit by 3, an outcome without its fence by 14,',
-  'writes outside of a transaction by 4.',
+  'writes outside of a transaction by 4, a tick that is over, or events that are gone, only after the transaction of',
+  'their job by 15.',
   '',
   'What a machine lacks is skipped and says so: 2 and 4 need root and the right to mount, 3 needs strace, 2 and 12 need',
   'Linux. What no run on one machine can show: disks that lie about fsync, and memory that flips.',

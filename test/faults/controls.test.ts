@@ -5,6 +5,7 @@ import { lateWrites } from '../../src/torture/faults/fence.js'
 import { ioErrors, tryIoErrors } from '../../src/torture/faults/io.js'
 import { powerCut, tryPowerCuts } from '../../src/torture/faults/power.js'
 import { fullDisk } from '../../src/torture/faults/space.js'
+import { tryTicks } from '../../src/torture/faults/ticks.js'
 import { build, type Change } from './sabotage.js'
 
 const NORMAL: Change[] = [
@@ -32,6 +33,24 @@ const NO_TRANSACTION: Change[] = [
   ['src/store/sqlite/rows.js', 'insert.run(', 'insert.get('],
   ['src/store/sqlite/submit.js', 'bytes + excluded.bytes', 'bytes + excluded.bytes RETURNING n'],
   ['src/store/sqlite/submit.js', 'count.run(', 'count.get('],
+]
+
+/** Both protections of a tick: its record is unique, and it is over in the transaction of its job. */
+const TICK_OVER_LATER: Change[] = [
+  [
+    'src/store/sqlite/schedules.js',
+    "const move = db.prepare('UPDATE schedules SET next_at = ? WHERE name = ?')",
+    `const moved = db.prepare('UPDATE schedules SET next_at = ? WHERE name = ?')
+    const move = { run: (...values) => setTimeout(() => moved.run(...values), 20) }`,
+  ],
+  ['src/store/sqlite/schedules.js', 'if (!write(name, entry))', 'if (!write(name, entry) && false)'],
+]
+const EVENTS_GONE_LATER: Change[] = [
+  [
+    'src/store/sqlite/digests.js',
+    'take(cut) {',
+    'take(cut) { setTimeout(() => this.takeNow(cut), 20) }, takeNow(cut) {',
+  ],
 ]
 
 /** A server that no longer keeps its promises may also no longer do what the fault waits for. */
@@ -79,8 +98,21 @@ describe('is caught', () => {
     },
     120_000,
   )
+
+  test('a tick that is over only after the transaction of its job, by kills at ticks', async () => {
+    expect(await violationsOf(tryTicks(build(TICK_OVER_LATER), 3))).toContainEqual(
+      expect.stringMatching(/jobs belong to no tick/),
+    )
+  }, 120_000)
+
+  test('events that go only after the transaction of their mail, by kills at ticks', async () => {
+    expect(await violationsOf(tryTicks(build(EVENTS_GONE_LATER), 3))).toContainEqual(
+      expect.stringMatching(/events are in a second mail/),
+    )
+  }, 120_000)
 })
 
 test('an unchanged copy is not: the control of the controls', async () => {
+  expect(await violationsOf(tryTicks(build(), 3))).toEqual([])
   expect(await violationsOf(lateWrites.run(build()))).toEqual([])
 })

@@ -1,4 +1,4 @@
-// Digests over HTTP: what applications tell, what a mail says, and that each event is in one of them, also over kill −9.
+// Digests over HTTP: what applications tell, what a mail says, and when there is none.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import PostalMime from 'postal-mime'
@@ -7,7 +7,6 @@ import { loadConfig } from '../../src/config.js'
 import { createLogger } from '../../src/log.js'
 import { createService } from '../../src/service.js'
 import { freshFolder } from '../support/folder.js'
-import { startProcess } from '../support/process.js'
 import { startService } from '../support/service.js'
 import { until } from '../support/until.js'
 
@@ -205,39 +204,3 @@ test.each([
   const service = async () => createService(loadConfig({ cwd: folder, env: {} }), { log })
   await expect(service()).rejects.toThrow(message)
 })
-
-test('ten kills while events come in and mails go out: each event that was taken is in one mail', async () => {
-  const schedule = { every: '150ms' }
-  const digests = { ops: { ...OPS, schedule } }
-  const folder = freshFolder({ 'config.yaml': { digests, worker: { poison_after: 100 } } })
-  const taken: string[] = []
-  const tried: string[] = []
-  for (let round = 0; round < 10; round += 1) {
-    const service = await startProcess(folder)
-    const enough = taken.length + 20
-    const client = async (name: string) => {
-      for (let i = 0; i < 500 && taken.length < enough; i += 1) {
-        const text = `<${round}-${name}-${i}>`
-        tried.push(text)
-        const { status } = await service.call('POST', '/digests/ops/events', { kind: 'beat', text })
-        if (status === 202) taken.push(text)
-      }
-    }
-    const clients = Promise.all(['a', 'b'].map((name) => client(name).catch(() => {})))
-    await until('events were taken', () => taken.length >= enough - (round % 3))
-    await service.kill('SIGKILL')
-    await clients
-  }
-  const service = await startProcess(folder)
-  await until('all was mailed', async () => {
-    const { digests } = (await service.call('GET', '/digests')).body as unknown as { digests: { events: number }[] }
-    const { queued_jobs, active_workers } = await service.stats()
-    return digests[0]?.events === 0 && queued_jobs === 0 && active_workers === 0
-  })
-  const text = (await mailsIn(folder)).map(({ text }) => text).join('\n')
-  const told: string[] = text.match(/<\d+-\w-\d+>/g) ?? []
-  expect(new Set(told).size).toBe(told.length)
-  expect(taken.filter((event) => !told.includes(event))).toEqual([])
-  expect(told.filter((event) => !tried.includes(event))).toEqual([])
-  expect((await mailsIn(folder)).length).toBeGreaterThan(1)
-}, 120_000)
