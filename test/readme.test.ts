@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
 import { freshFolder } from './support/folder.js'
 import { launch, startProcess } from './support/process.js'
 import { until } from './support/until.js'
@@ -50,7 +51,9 @@ function shape(value: unknown, name = ''): unknown {
 
 describe('the README', () => {
   test('is a walk-through that works: commands, answers, types, a cancel and a kill -9', async () => {
-    const folder = freshFolder({ ...typeFiles(), 'config.yaml': { worker: { types: ['my-types'], cancel_grace: 1 } } })
+    const { digests } = parse(String(of('yaml').find((text) => text.startsWith('digests:'))))
+    const settings = { worker: { types: ['my-types'], cancel_grace: 1 }, digests }
+    const folder = freshFolder({ ...typeFiles(), 'config.yaml': settings })
     let service = await startProcess(folder)
     let last = { id: '', text: '' }
     let compared = 0
@@ -82,7 +85,7 @@ describe('the README', () => {
       }
       if (language === 'json' || language === 'csv') compared += 1
     }
-    expect(compared).toBe(12)
+    expect(compared).toBe(13)
   }, 120_000)
 
   test('shows configurations that are valid', async () => {
