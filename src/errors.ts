@@ -37,6 +37,7 @@ export const PROBLEMS = {
   queue_full: { status: 503, title: 'The queue is full' },
   digest_full: { status: 503, title: 'The digest takes no more events before its next mail' },
   draining: { status: 503, title: 'The server is shutting down' },
+  too_many_streams: { status: 503, title: 'As many streams are open as there may be' },
   not_ready: { status: 503, title: 'The server is not ready' },
   not_alive: { status: 503, title: 'A part of the server is stuck' },
   store_busy: { status: 503, title: 'The database is locked by another program' },

@@ -17,7 +17,9 @@ import { createHandlerCalls } from './handler-calls.js'
 import { createApp } from './http/app.js'
 import { isLoopback } from './http/guards.js'
 import { closeServer, createLimitedServer, listen } from './http/server.js'
+import { createStreams } from './http/streams.js'
 import { createIds } from './ids.js'
+import { createJobFeed } from './job-feed.js'
 import { loadJobTypes } from './job-types.js'
 import { type Logger, logEvents } from './log.js'
 import { createPool } from './pool/pool.js'
@@ -154,6 +156,7 @@ export async function createService(config: Config, surroundings: Surroundings):
   const trouble = () => store.failure() ?? pool.failure() ?? disk.trouble()
   const unready = () => (state === 'ready' ? trouble() : `the server is ${state}`)
   const waits = createFinalWaits(bus, Math.ceil(http.max_connections / 2))
+  const [feed, streams] = [createJobFeed(bus, v4().slice(0, 8)), createStreams(Math.ceil(http.max_connections / 4))]
   const drain = createDrainRate(bus, now)
   const refuseWhileDraining = () => {
     if (state === 'draining') throw new ServiceError('draining', 'no new jobs are taken', { retry_after: RESTART_S })
@@ -179,6 +182,8 @@ export async function createService(config: Config, surroundings: Surroundings):
     schedules,
     firing,
     digests,
+    feed,
+    streams,
     system: createSystemSchedules(bus, { ticker, pruner, scheduler, 'disk-space': disk }, now),
     idempotency_window: config.data.idempotency_window,
     host,
@@ -231,6 +236,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     tracker.stop()
     const running = dispatcher.running().map(({ id }) => id)
     await Promise.all([noTicks, ticker.stop(), pruner.stop(), disk.stop()])
+    streams.end()
     await closeServer(server)
     const threadsEnded = pool.stop()
     if (running.length === 0) await threadsEnded

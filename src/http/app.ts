@@ -7,6 +7,7 @@ import type { EventBus } from '../events.js'
 import { authentication } from './auth.js'
 import { type BatchRoutes, batchRoutes } from './batches.js'
 import { type DigestRoutes, digestRoutes } from './digests.js'
+import { type EventRoutes, eventRoutes } from './events.js'
 import { browserGuards, framingGuard } from './guards.js'
 import { type HealthRoutes, healthRoutes } from './health.js'
 import { type JobRoutes, jobRoutes } from './jobs.js'
@@ -14,7 +15,14 @@ import { problemWriter } from './problem.js'
 import { type ScheduleRoutes, scheduleRoutes } from './schedules.js'
 import { type WorkerRoutes, workerRoutes } from './workers.js'
 
-export interface AppOptions extends JobRoutes, BatchRoutes, ScheduleRoutes, DigestRoutes, WorkerRoutes, HealthRoutes {
+export interface AppOptions
+  extends JobRoutes,
+    BatchRoutes,
+    ScheduleRoutes,
+    DigestRoutes,
+    EventRoutes,
+    WorkerRoutes,
+    HealthRoutes {
   bus: EventBus
   drain: DrainRate
   /** `server.host`. */
@@ -36,6 +44,7 @@ export function createApp(options: AppOptions): Express {
   app.use(authentication(options.keys))
   // Before the jobs: to them "batch" would be an id.
   batchRoutes(app, options)
+  eventRoutes(app, options)
   jobRoutes(app, options)
   scheduleRoutes(app, options)
   digestRoutes(app, options)

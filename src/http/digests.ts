@@ -11,7 +11,7 @@ import { planOf } from '../schedules/plan.js'
 import type { Schedule, Store } from '../store/store.js'
 import { invalid } from '../submission.js'
 import { readBody } from './body.js'
-import { readQuery } from './query.js'
+import { readNoQuery } from './query.js'
 import { route, sendJson } from './reply.js'
 
 export interface DigestRoutes {
@@ -34,14 +34,13 @@ const line = (max: number) => {
 }
 
 const newEvent = z.strictObject({ kind: line(MAX_KIND), text: line(MAX_TEXT) })
-const noQuery = z.strictObject({})
 
 export function digestRoutes(app: Express, options: DigestRoutes): void {
   const { store, digests, body_limit, now, refuseWhileDraining } = options
 
   route(app, '/digests', {
     async get(req, res) {
-      readQuery(noQuery, req.query)
+      readNoQuery(req.query)
       sendJson(res, 200, { digests: await Promise.all(digests.map(({ name }) => summary(name))) })
     },
   })
@@ -63,7 +62,7 @@ export function digestRoutes(app: Express, options: DigestRoutes): void {
 
   route(app, '/digests/:name/preview', {
     async get(req, res) {
-      readQuery(noQuery, req.query)
+      readNoQuery(req.query)
       const { name } = find(req)
       const schedule = await scheduleOf(name)
       const content = await store.digest(name)

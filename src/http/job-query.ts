@@ -14,12 +14,14 @@ export interface JobQuery {
   before: string | null
 }
 
+const status = z
+  .string()
+  .refine((text) => text.split(',').every(isStatus), `must be of ${JOB_STATUSES.join(', ')}, with commas between`)
+  .transform((text) => text.split(',').filter(isStatus))
+  .optional()
+
 const query = z.strictObject({
-  status: z
-    .string()
-    .refine((text) => text.split(',').every(isStatus), `must be of ${JOB_STATUSES.join(', ')}, with commas between`)
-    .transform((text) => text.split(',').filter(isStatus))
-    .optional(),
+  status,
   ...filterKeys(),
   limit: pageSize(50, 500),
   cursor: z.string().max(500).optional(),
@@ -36,6 +38,17 @@ export function filterKeys() {
     batch: z.string().min(1).max(64).optional(),
     created_after: queryTime().optional(),
   }
+}
+
+const eventQuery = z.strictObject({ status, type: filterKeys().type })
+
+/**
+ * Of a stream of events.
+ *
+ * @throws ServiceError invalid_query
+ */
+export function readEventQuery(parameters: unknown): Pick<JobFilter, 'status' | 'type'> {
+  return readQuery(eventQuery, parameters)
 }
 
 /** Bounds how far back is looked. */

@@ -11,6 +11,11 @@ export function readQuery<S extends z.ZodType>(schema: S, parameters: unknown): 
   throw new ServiceError('invalid_query', `${first?.path.join('.')}: ${first?.message}`)
 }
 
+/** @throws ServiceError invalid_query where there is any parameter */
+export function readNoQuery(parameters: unknown): void {
+  readQuery(z.strictObject({}), parameters)
+}
+
 /** A time of RFC 3339 with its offset, as milliseconds since 1970. */
 export function queryTime() {
   return z.iso
