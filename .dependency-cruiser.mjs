@@ -5,7 +5,7 @@ const EDGES =
   'src/(config|config-file|settings|job-types|type-probe|build|ids|events|artifacts|type-files)\\.ts$|src/(store|pool)/'
 const CORE =
   'src/(tracker|dispatcher|drain-rate|submission|handler-calls|job-view|artifact-quota|final-waits|job-feed|room|why|run-logs)\\.ts$|src/(upkeep|stats|schedules|digests)/'
-const SURFACE = 'src/log\\.ts$|src/(http|ui)/'
+const SURFACE = 'src/(log|metrics)\\.ts$|src/(http|ui)/'
 const OURS = '(^|/)(src|workers|test|bench)/'
 
 /** Files matching `from` import, of our own, only files matching `to`. */

@@ -1,4 +1,5 @@
 // What happened, told once where it happens; log lines and statistics are made of it elsewhere.
+import type { ProblemCode } from './errors.js'
 import type { EventVerb, Job } from './job.js'
 
 export type LoopState = 'running' | 'waiting' | 'stopped'
@@ -25,6 +26,8 @@ export type ServiceEvent =
   | { kind: 'late_outcome'; id: string; run: number; outcome: string }
   /** An error that belongs to no run that still goes on. */
   | { kind: 'stray_error'; id: string | null; run: number | null; message: string; stack: string | undefined }
+  /** A request, or a line of a stream, was answered with a problem. */
+  | { kind: 'refused'; code: ProblemCode }
   /** A write was refused and will be sent again. */
   | { kind: 'store_trouble'; doing: string; message: string }
   /** The database cannot be trusted with writes any more: the process is to end and to recover from what is on disk. */

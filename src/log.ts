@@ -67,6 +67,7 @@ function write(log: Logger, event: ServiceEvent): void {
       return
     case 'disk_full':
     case 'loop':
+    case 'refused':
       return
     default: {
       const { kind, message, ...fields } = event

@@ -22,6 +22,7 @@ import { createIds } from './ids.js'
 import { createJobFeed } from './job-feed.js'
 import { loadJobTypes } from './job-types.js'
 import { type Logger, logEvents } from './log.js'
+import { createMetrics } from './metrics.js'
 import { createPool } from './pool/pool.js'
 import { createRoom } from './room.js'
 import { checkSchedules } from './schedules/configured.js'
@@ -102,6 +103,7 @@ export async function createService(config: Config, surroundings: Surroundings):
   const digests = digestRules(config)
   const store = openSqliteStore(database.file, rules, {
     digests,
+    onCommit: (writes, ms) => metrics.committed(writes, ms),
     onFull: () => bus.publish({ kind: 'disk_full' }),
     onFailure(message) {
       bus.publish({ kind: 'store_failed', message })
@@ -149,7 +151,18 @@ export async function createService(config: Config, surroundings: Surroundings):
   const scheduler = createScheduler(firing, bus, now)
   const pruner = createPruner({ tracker, bus, retention: config.retention, types: types.values(), now })
   const janitor = createArtifactJanitor({ files, store, bus })
-  const stats = createStats({ bus, rules, max_workers: dispatcher.max_workers, now, clock })
+  const { max_workers: slotBound, running } = dispatcher
+  const slots = () => ({ busy: running().length, max: slotBound() })
+  const metrics = createMetrics({
+    store,
+    bus,
+    file: database.file,
+    queue_size,
+    max_stored,
+    slots,
+    threads: pool.threads,
+  })
+  const stats = createStats({ bus, rules, max_workers: slotBound, now, clock, onMeasure: metrics.measured })
   const heartbeats = createHeartbeats({ bus, now, clock })
 
   let state: 'starting' | 'ready' | 'draining' = 'starting'
@@ -173,6 +186,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     dispatcher,
     pool,
     stats,
+    metrics,
     heartbeats,
     node,
     queue_size,

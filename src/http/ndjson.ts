@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Request, Response } from 'express'
 import { PROBLEMS, type ProblemCode, ServiceError } from '../errors.js'
+import type { EventBus } from '../events.js'
 import { refuseExtremes } from '../json.js'
 import type { WaitForRoom } from '../room.js'
 import { MAX_ENVELOPE_BYTES, readOnComplete, readSubmission, type SubmissionRules } from '../submission.js'
@@ -13,6 +14,7 @@ import { createLines, type Line } from './lines.js'
 
 export interface LineOptions {
   tracker: JobTracker
+  bus: EventBus
   waitForRoom: WaitForRoom
   submissionRules: SubmissionRules
   /** Milliseconds that a stream may be silent, or leave its answers unread. */
@@ -64,7 +66,10 @@ export async function submitLines(req: Request, res: Response, options: LineOpti
   let has_last = false
   let out = ''
 
-  const refusal = (line: number, error: ServiceError) => `${JSON.stringify({ line, error: problemOf(error) })}\n`
+  function refusal(line: number, error: ServiceError): string {
+    options.bus.publish({ kind: 'refused', code: error.code })
+    return `${JSON.stringify({ line, error: problemOf(error) })}\n`
+  }
 
   /** Stores the entries in order, in as large groups as are taken; answers come in the order of the lines. */
   async function store(entries: Entry[]): Promise<void> {

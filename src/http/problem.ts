@@ -14,6 +14,7 @@ export function problemWriter(bus: EventBus, retryAfter: () => number) {
   // Express tells error handlers by their four parameters.
   return (error: unknown, req: Request, res: Response, _next: NextFunction): void => {
     const known = asServiceError(error)
+    bus.publish({ kind: 'refused', code: known.code })
     if (known.code === 'internal_error') {
       const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined }
       bus.publish({ kind: 'request_failed', method: req.method, path: req.path, message, stack })

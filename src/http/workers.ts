@@ -5,6 +5,7 @@ import type { Dispatcher } from '../dispatcher.js'
 import { ServiceError } from '../errors.js'
 import { inspect } from '../explain.js'
 import type { JobType, JobTypes } from '../job-types.js'
+import type { Metrics } from '../metrics.js'
 import type { Pool } from '../pool/pool.js'
 import { MAX_THREADS } from '../pool/threads.js'
 import type { Stats } from '../stats/stats.js'
@@ -22,6 +23,7 @@ export interface WorkerRoutes {
   pool: Pool
   /** Reads the measurements of this node. */
   stats(): Stats
+  metrics: Metrics
   types: JobTypes
   node: string
   queue_size: number
@@ -33,7 +35,7 @@ const which = z.strictObject({ type: z.string().min(1).optional() }).default({})
 const bound = z.strictObject({ max_workers: z.int().min(1).max(MAX_THREADS) })
 
 export function workerRoutes(app: Express, options: WorkerRoutes): void {
-  const { store, tracker, dispatcher, pool, stats, types, node: name, queue_size, body_limit } = options
+  const { store, tracker, dispatcher, pool, stats, metrics, types, node: name, queue_size, body_limit } = options
 
   async function view() {
     // Read first: right after a resize it is when the measurements hear of the new bound.
@@ -44,6 +46,14 @@ export function workerRoutes(app: Express, options: WorkerRoutes): void {
 
   route(app, '/workers/stats', {
     get: async (_req, res) => sendJson(res, 200, await view()),
+  })
+
+  route(app, '/metrics', {
+    async get(_req, res) {
+      const text = await metrics.text()
+      res.setHeader('Content-Type', metrics.content_type)
+      res.end(text)
+    },
   })
 
   const resize = {

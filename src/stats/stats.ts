@@ -14,6 +14,8 @@ export interface StatsOptions {
   now(): number
   /** Milliseconds that never go back and that no change of the time of day moves. */
   clock(): number
+  /** Told what is measured, as it is. */
+  onMeasure?(type: string, what: 'wait' | 'run', ms: number): void
 }
 
 /** Of the runs that began (wait) and ended (run) on this node in the last 15 minutes. */
@@ -65,7 +67,7 @@ interface Run extends RunningJob {
 
 /** Answers the function that reads the statistics. */
 export function createStats(options: StatsOptions): () => Stats {
-  const { bus, rules, max_workers, now, clock } = options
+  const { bus, rules, max_workers, now, clock, onMeasure = () => {} } = options
   const since = now()
   const all = createMeters(clock)
   const types = new Map<string, Meters>()
@@ -126,6 +128,7 @@ export function createStats(options: StatsOptions): () => Stats {
   function measure(type: string, what: keyof Meters, ms: number): void {
     // The time of day may have been set back in between.
     const duration = Math.max(0, ms)
+    onMeasure(type, what, duration)
     all[what].record(duration)
     metersOf(type)?.[what].record(duration)
   }

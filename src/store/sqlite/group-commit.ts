@@ -28,13 +28,15 @@ export interface GroupCommitOptions {
   busy_patience?: number
   /** Told whenever a full disk is in the way, also of opening the database. */
   onFull?(): void
+  /** Told after each transaction: how many writes shared it, and its milliseconds. */
+  onCommit?(writes: number, ms: number): void
   /** Told once, when the database cannot be trusted any more. */
   onFailure?(why: string): void
 }
 
 export function createGroupCommit(
   db: Database.Database,
-  { busy_patience = 5_000, onFull = () => {}, onFailure = () => {} }: GroupCommitOptions = {},
+  { busy_patience = 5_000, onFull = () => {}, onCommit = () => {}, onFailure = () => {} }: GroupCommitOptions = {},
 ): GroupCommit {
   const begin = db.prepare('BEGIN IMMEDIATE')
   const commit = db.prepare('COMMIT')
@@ -58,7 +60,10 @@ export function createGroupCommit(
     queue = []
     try {
       if (failed !== null) throw new ServiceError('outcome_unknown', failed)
-      answer(writes, runAll(writes))
+      const begun = performance.now()
+      const results = runAll(writes)
+      onCommit(writes.length, performance.now() - begun)
+      answer(writes, results)
       busy_since = null
     } catch (error) {
       if (isBusy(error) && withinPatience()) queue = [...writes, ...queue]
