@@ -74,8 +74,11 @@ function isForeign(origin: string | undefined, host: string): boolean {
 }
 
 const EXPOSED =
-  'Content-Disposition, Content-Range, ETag, Link, Location, Preference-Applied, Retry-After, WWW-Authenticate'
-const ASKED = 'Authorization, Content-Type, Idempotency-Key, If-None-Match, If-Range, Prefer, Range, traceparent'
+  'Content-Disposition, Content-Range, ETag, HX-Trigger, Link, Location, Preference-Applied, Retry-After, WWW-Authenticate'
+/** Those that htmx sends are among them. */
+const ASKED =
+  'Authorization, Content-Type, HX-Boosted, HX-Current-URL, HX-Request, HX-Request-Type, HX-Source, HX-Target, ' +
+  'Idempotency-Key, If-None-Match, If-Range, Last-Event-ID, Prefer, Range, traceparent'
 
 /** What the Fetch standard asks for, so that the page's scripts may read the answer. Cookies are never part of it. */
 function allow(res: Response, origin: string): void {

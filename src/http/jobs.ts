@@ -16,9 +16,11 @@ import { ownerOf } from './auth.js'
 import { readBody } from './body.js'
 import { bulkRoutes } from './bulk.js'
 import { etagOf, isKnown } from './conditions.js'
+import { sendFragment, wantsHtml } from './fragments.js'
 import { idempotencyKeys } from './idempotency.js'
 import { cursorAfter, readJobQuery } from './job-query.js'
 import { logCursor, readLogQuery } from './log-query.js'
+import { readNoQuery } from './query.js'
 import { route, sendJson, sendJsonText } from './reply.js'
 import { preferredWait, readWait, whenGone } from './waits.js'
 
@@ -89,7 +91,9 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
       const job = (await finalWithin(accepted, wait ?? 0, res)) ?? accepted
       res.setHeader('Location', `/jobs/${job.id}`)
       const known = deduplicated || (wait !== null && isFinal(job.status))
-      sendJsonText(res, known ? 200 : 202, deduplicated ? deduplicatedJson(job) : jobJson(job))
+      const status = known ? 200 : 202
+      if (wantsHtml(req)) sendFragment(req, res, status, job, true)
+      else sendJsonText(res, status, deduplicated ? deduplicatedJson(job) : jobJson(job))
     },
 
     async get(req, res) {
@@ -143,6 +147,13 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
     },
   })
 
+  route(app, '/jobs/:id/fragment', {
+    async get(req, res) {
+      readNoQuery(req.query)
+      sendFragment(req, res, 200, found(await store.get(idOf(req)), req))
+    },
+  })
+
   route(app, '/jobs/:id/why', {
     async get(req, res) {
       sendJson(res, 200, await why(found(await store.get(idOf(req)), req)))
@@ -155,7 +166,7 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
       if (!body.ok) throw invalid('invalid_request', body.findings)
       const { job, answer } = found(await tracker.cancel(idOf(req), body.data.reason ?? 'cancelled on request'), req)
       if (answer === 'final') throw new ServiceError('job_final', `job ${job.id} is ${job.status} already`)
-      sendJson(res, answer === 'cancelled' ? 200 : 202, jobSummary(job))
+      answerJob(req, res, answer === 'cancelled' ? 200 : 202, job)
     },
   })
 
@@ -163,9 +174,15 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
     async post(req, res) {
       await readBody(req, body_limit)
       typeOf(found(await store.get(idOf(req)), req).type, types)
-      sendJson(res, 202, jobSummary(found(await tracker.rerun(idOf(req)), req)))
+      answerJob(req, res, 202, found(await tracker.rerun(idOf(req)), req))
     },
   })
+}
+
+/** What was asked of a job was taken. */
+function answerJob(req: Request, res: Response, status: number, job: Job): void {
+  if (wantsHtml(req)) sendFragment(req, res, status, job, true)
+  else sendJson(res, status, jobSummary(job))
 }
 
 /** Whole seconds until a client may find the job further on, at most a minute. */

@@ -2,6 +2,7 @@
 import type { NextFunction, Request, Response } from 'express'
 import { PROBLEMS, type ProblemCode, ServiceError } from '../errors.js'
 import type { EventBus } from '../events.js'
+import { sendProblemFragment, wantsHtml } from './fragments.js'
 
 /** Refusals that may have passed by then say when to come back. */
 const RETRYABLE: readonly ProblemCode[] = ['queue_full', 'store_busy', 'outcome_unknown']
@@ -19,8 +20,11 @@ export function problemWriter(bus: EventBus, retryAfter: () => number) {
       const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined }
       bus.publish({ kind: 'request_failed', method: req.method, path: req.path, message, stack })
     }
-    if (res.headersSent) res.destroy()
-    else writeProblem(req, res, known, known.retry_after ?? (RETRYABLE.includes(known.code) ? retryAfter() : null))
+    if (res.headersSent) return void res.destroy()
+    const retry_after = known.retry_after ?? (RETRYABLE.includes(known.code) ? retryAfter() : null)
+    if (retry_after !== null) res.setHeader('Retry-After', retry_after)
+    if (wantsHtml(req)) sendProblemFragment(res, known)
+    else writeProblem(req, res, known)
   }
 }
 
@@ -31,9 +35,8 @@ function asServiceError(error: unknown): ServiceError {
   return new ServiceError('internal_error', 'the server log says more')
 }
 
-function writeProblem(req: Request, res: Response, error: ServiceError, retry_after: number | null): void {
+function writeProblem(req: Request, res: Response, error: ServiceError): void {
   const { status, title } = PROBLEMS[error.code]
-  if (retry_after !== null) res.setHeader('Retry-After', retry_after)
   const body = JSON.stringify({
     type: `urn:jobmill:problem:${error.code}`,
     title,
