@@ -1,4 +1,4 @@
-// Builds dist/: compiles src and workers, copies the SQL, and forgets job types whose source is gone.
+// Builds dist/: compiles src and workers, copies SQL and assets, and forgets job types whose source is gone.
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { dirname, join, parse } from 'node:path'
@@ -19,7 +19,7 @@ const errors = stdout.split('\n').filter((line) => /error TS/.test(line))
 const tolerable = errors.length > 0 && errors.every((line) => line.startsWith('workers/'))
 if (status !== 0 && !tolerable) process.exit(1)
 
-cpSync('src/store/sql', 'dist/src/store/sql', { recursive: true })
+for (const folder of ['src/store/sql', 'src/ui/assets']) cpSync(folder, join('dist', folder), { recursive: true })
 mkdirSync('dist/workers', { recursive: true })
 for (const entry of readdirSync('dist/workers', { withFileTypes: true })) {
   const name = entry.isDirectory() ? entry.name : parse(entry.name.replace(/\.(d\.m?ts|m?js)(\.map)?$/, '')).base

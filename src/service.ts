@@ -16,6 +16,7 @@ import { createFinalWaits } from './final-waits.js'
 import { createHandlerCalls } from './handler-calls.js'
 import { createApp } from './http/app.js'
 import { isLoopback } from './http/guards.js'
+import { createLivePages } from './http/live-pages.js'
 import { closeServer, createLimitedServer, listen } from './http/server.js'
 import { createStreams } from './http/streams.js'
 import { createIds } from './ids.js'
@@ -198,6 +199,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     digests,
     feed,
     streams,
+    live: createLivePages(streams, bus),
     system: createSystemSchedules(bus, { ticker, pruner, scheduler, 'disk-space': disk }, now),
     idempotency_window: config.data.idempotency_window,
     host,

@@ -11,8 +11,10 @@ import { type EventRoutes, eventRoutes } from './events.js'
 import { browserGuards, framingGuard } from './guards.js'
 import { type HealthRoutes, healthRoutes } from './health.js'
 import { type JobRoutes, jobRoutes } from './jobs.js'
+import { loginRoutes } from './login.js'
 import { problemWriter } from './problem.js'
 import { type ScheduleRoutes, scheduleRoutes } from './schedules.js'
+import { type PageRoutes, pageRoutes } from './ui.js'
 import { type WorkerRoutes, workerRoutes } from './workers.js'
 
 export interface AppOptions
@@ -21,6 +23,7 @@ export interface AppOptions
     ScheduleRoutes,
     DigestRoutes,
     EventRoutes,
+    PageRoutes,
     WorkerRoutes,
     HealthRoutes {
   bus: EventBus
@@ -41,6 +44,7 @@ export function createApp(options: AppOptions): Express {
   app.use(browserGuards(options.host, options.cors_origins))
   // Probes come without a key.
   healthRoutes(app, options)
+  loginRoutes(app, options.keys)
   app.use(authentication(options.keys))
   // Before the jobs: to them "batch" would be an id.
   batchRoutes(app, options)
@@ -49,6 +53,7 @@ export function createApp(options: AppOptions): Express {
   scheduleRoutes(app, options)
   digestRoutes(app, options)
   workerRoutes(app, options)
+  pageRoutes(app, options)
   app.use((req) => {
     throw new ServiceError('not_found', `there is nothing at ${req.path.slice(0, 200)}`)
   })

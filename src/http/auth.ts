@@ -9,22 +9,38 @@ const HINT = 'send Authorization: Bearer with an API key of this server'
 
 /** Everything that is registered after it needs a key. Without keys all is open, and the server bound to loopback. */
 export function authentication(keys: readonly ApiKey[]) {
-  const known = keys.map((key) => ({ key, hash: Buffer.from(key.sha256, 'hex') }))
+  const find = keyFinder(keys)
 
   function identify(req: Request, res: Response): ApiKey {
-    const token = tokenOf(req)
+    const token = tokenOf(req) ?? cookieOf(req)
     if (token === null) throw unauthorized(res, REALM, HINT)
-    const hash = Buffer.from(sha256Of(token), 'hex')
-    // All are compared, whichever fits: the time tells nothing.
-    const [found] = known.filter((candidate) => timingSafeEqual(candidate.hash, hash))
-    if (found === undefined) throw unauthorized(res, `${REALM}, error="invalid_token"`, 'the API key is not known here')
-    return found.key
+    const key = find(token)
+    if (key === null) throw unauthorized(res, `${REALM}, error="invalid_token"`, 'the API key is not known here')
+    return key
   }
 
   return (req: Request, res: Response, next: NextFunction): void => {
-    if (known.length > 0) res.locals.key = identify(req, res)
+    if (keys.length > 0) res.locals.key = identify(req, res)
     next()
   }
+}
+
+/** Answers the one whose secret it is given, or null. */
+export function keyFinder(keys: readonly ApiKey[]): (token: string) => ApiKey | null {
+  const known = keys.map((key) => ({ key, hash: Buffer.from(key.sha256, 'hex') }))
+  return (token) => {
+    const hash = Buffer.from(sha256Of(token), 'hex')
+    // All are compared, whichever fits: the time tells nothing.
+    const [found] = known.filter((candidate) => timingSafeEqual(candidate.hash, hash))
+    return found?.key ?? null
+  }
+}
+
+/** Set for who has signed in to the pages; only pages of this site make a browser send it. */
+export const COOKIE = 'jobmill_key'
+
+export function cookieOf({ headers: { cookie = '' } }: Request): string | null {
+  return /(?:^|;\s*)jobmill_key=([^;\s]+)/.exec(cookie)?.[1] ?? null
 }
 
 /** The name of the API key that a request came with; "" where there are none. */

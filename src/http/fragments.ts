@@ -1,9 +1,9 @@
 // Answers in HTML for pages with htmx, of this site and of those that may use the API: a job, or why there is none.
 import type { Request, Response } from 'express'
-import type { ServiceError } from '../errors.js'
-import { PROBLEMS } from '../errors.js'
+import { PROBLEMS, type ServiceError } from '../errors.js'
 import { isFinal, type Job } from '../job.js'
-import { type Html, jobFragment, problemFragment } from '../ui/fragment.js'
+import { jobFragment, problemFragment } from '../ui/fragment.js'
+import { sendHtml } from './html.js'
 
 /** Whether htmx asks, which swaps the answer into its page. */
 export const wantsHtml = ({ headers }: Request): boolean => headers['hx-request'] === 'true'
@@ -19,14 +19,6 @@ export function sendFragment(req: Request, res: Response, status: number, job: J
 export function sendProblemFragment(res: Response, { code, message, errors }: ServiceError): void {
   const { status, title } = PROBLEMS[code]
   sendHtml(res, status, problemFragment(title, message, errors))
-}
-
-function sendHtml(res: Response, status: number, body: Html): void {
-  const text = String(body)
-  res.statusCode = status
-  res.setHeader('Content-Type', 'text/html; charset=utf-8')
-  res.setHeader('Content-Length', Buffer.byteLength(text))
-  res.end(text)
 }
 
 /** Where this server is, for a page that is elsewhere: a page that is served by TLS reaches it by TLS. */

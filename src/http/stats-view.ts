@@ -1,7 +1,9 @@
 // The answer of GET /workers/stats: what the store counts of the whole service, and what this node measured.
+import type { Dispatcher } from '../dispatcher.js'
 import { type FinalStatus, JOB_STATUSES, type JobStatus, timestamp } from '../job.js'
+import type { Pool } from '../pool/pool.js'
 import { NOTHING_MEASURED, type Slot, type Stats } from '../stats/stats.js'
-import type { Counts, Pauses, TypeCounts } from '../store/store.js'
+import type { Counts, Pauses, Store, TypeCounts } from '../store/store.js'
 
 interface NodeView {
   max_workers: number
@@ -10,8 +12,34 @@ interface NodeView {
   node: string
 }
 
+export interface StatsSources {
+  store: Store
+  dispatcher: Dispatcher
+  pool: Pool
+  /** Reads the measurements of this node. */
+  stats(): Stats
+  node: string
+  queue_size: number
+}
+
+export type StatsView = ReturnType<typeof statsView>
+
+export async function readStats({
+  store,
+  dispatcher,
+  pool,
+  stats,
+  node,
+  queue_size,
+}: StatsSources): Promise<StatsView> {
+  // Read first: right after a resize it is when the measurements hear of the new bound.
+  const measured = stats()
+  const here = { max_workers: dispatcher.max_workers(), threads: pool.threads(), queue_size, node }
+  return statsView(await store.counts(), await store.pauses(), here, measured)
+}
+
 /** The first four fields keep names and meanings for ever. */
-export function statsView(counts: Counts, pauses: Pauses, node: NodeView, stats: Stats) {
+function statsView(counts: Counts, pauses: Pauses, node: NodeView, stats: Stats) {
   const all = Object.values(counts)
   const now = (status: JobStatus) => all.reduce((sum, type) => sum + (type.now[status] ?? 0), 0)
   const ever = (status: FinalStatus) => all.reduce((sum, type) => sum + (type.ever[status] ?? 0), 0)
@@ -40,7 +68,7 @@ export function pausesView({ all, types }: Pauses) {
 
 function typeView(name: string, { now, ever }: TypeCounts, { types }: Stats) {
   return {
-    ...Object.fromEntries(JOB_STATUSES.map((status) => [status, now[status] ?? 0])),
+    ...(Object.fromEntries(JOB_STATUSES.map((status) => [status, now[status] ?? 0])) as Record<JobStatus, number>),
     completed_jobs: ever.completed ?? 0,
     failed_jobs: ever.failed ?? 0,
     cancelled_jobs: ever.cancelled ?? 0,

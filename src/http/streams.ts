@@ -3,15 +3,14 @@ import type { Response } from 'express'
 import { ServiceError } from '../errors.js'
 
 interface Message {
-  /** What a client that comes back names as `Last-Event-ID`. */
+  /** What a client that comes back names as `Last-Event-ID`; "": nothing. */
   id: string
   /** Left out: an unnamed message. */
   event?: string
-  /** One line. */
   data: string
 }
 
-interface Stream {
+export interface Stream {
   /** Nothing once it has ended. */
   send(message: Message): void
   /** After what was sent. */
@@ -96,8 +95,8 @@ function createStream(res: Response, comment_ms: number): Stream {
   return {
     send({ id, event, data }) {
       if (ended) return
-      const lines = [id === '' ? null : `id: ${id}`, event === undefined ? null : `event: ${event}`, `data: ${data}`]
-      write(`${lines.filter((line) => line !== null).join('\n')}\n\n`)
+      const head = `${id === '' ? '' : `id: ${id}\n`}${event === undefined ? '' : `event: ${event}\n`}`
+      write(`${head}data: ${data.replaceAll(/\r\n|[\r\n]/g, '\ndata: ')}\n\n`)
     },
     end() {
       ended = true

@@ -1,32 +1,21 @@
 // The routes of the workers: what they do, how many there may be, and which types of jobs they run.
 import type { Express, Request, Response } from 'express'
 import { z } from 'zod'
-import type { Dispatcher } from '../dispatcher.js'
 import { ServiceError } from '../errors.js'
 import { inspect } from '../explain.js'
 import type { JobType, JobTypes } from '../job-types.js'
 import type { Metrics } from '../metrics.js'
-import type { Pool } from '../pool/pool.js'
 import { MAX_THREADS } from '../pool/threads.js'
-import type { Stats } from '../stats/stats.js'
-import type { Store } from '../store/store.js'
 import { invalid } from '../submission.js'
 import type { JobTracker } from '../tracker.js'
 import { readBody } from './body.js'
 import { route, sendJson } from './reply.js'
-import { pausesView, statsView } from './stats-view.js'
+import { pausesView, readStats, type StatsSources } from './stats-view.js'
 
-export interface WorkerRoutes {
-  store: Store
+export interface WorkerRoutes extends StatsSources {
   tracker: JobTracker
-  dispatcher: Dispatcher
-  pool: Pool
-  /** Reads the measurements of this node. */
-  stats(): Stats
   metrics: Metrics
   types: JobTypes
-  node: string
-  queue_size: number
   body_limit: number
 }
 
@@ -35,14 +24,9 @@ const which = z.strictObject({ type: z.string().min(1).optional() }).default({})
 const bound = z.strictObject({ max_workers: z.int().min(1).max(MAX_THREADS) })
 
 export function workerRoutes(app: Express, options: WorkerRoutes): void {
-  const { store, tracker, dispatcher, pool, stats, metrics, types, node: name, queue_size, body_limit } = options
+  const { store, tracker, dispatcher, metrics, types, body_limit } = options
 
-  async function view() {
-    // Read first: right after a resize it is when the measurements hear of the new bound.
-    const measured = stats()
-    const node = { max_workers: dispatcher.max_workers(), threads: pool.threads(), queue_size, node: name }
-    return statsView(await store.counts(), await store.pauses(), node, measured)
-  }
+  const view = () => readStats(options)
 
   route(app, '/workers/stats', {
     get: async (_req, res) => sendJson(res, 200, await view()),

@@ -1,0 +1,20 @@
+// Answers as HTML: pieces for other people's pages, and whole pages with a policy of their own.
+import type { Response } from 'express'
+import type { Html } from '../ui/fragment.js'
+
+/** Nothing from elsewhere, nothing inline. */
+const POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+export function sendHtml(res: Response, status: number, body: Html): void {
+  const text = String(body)
+  res.statusCode = status
+  res.setHeader('Content-Type', 'text/html; charset=utf-8')
+  res.setHeader('Content-Length', Buffer.byteLength(text))
+  res.end(text)
+}
+
+export function sendPage(res: Response, status: number, page: Html): void {
+  res.setHeader('Content-Security-Policy', POLICY)
+  sendHtml(res, status, page)
+}

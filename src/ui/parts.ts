@@ -1,0 +1,50 @@
+// The pieces that several pages show: states, bars, times, counts.
+import { html } from 'hono/html'
+import { formatDuration } from '../duration.js'
+import { type JobStatus, timestamp } from '../job.js'
+import type { Html } from './fragment.js'
+
+const MINUTE = 60_000
+const HOUR = 3_600_000
+const DAY = 86_400_000
+
+export const status = (name: JobStatus): Html => html`<span class="status ${name}">${name}</span>`
+
+/** `label` says of what, to those who cannot see where it stands. */
+export const bar = (percent: number, label: string): Html =>
+  html`<progress max="100" value="${percent}" aria-label="${label}">${percent} %</progress>`
+
+export const count = (n: number): string => n.toLocaleString('en-US')
+
+/** Rounded, as people say it: "3 h". */
+export function age(ms: number): string {
+  if (ms < 1_000) return `${Math.max(0, Math.round(ms))} ms`
+  if (ms < MINUTE) return `${Math.round(ms / 1_000)} s`
+  if (ms < HOUR) return `${Math.round(ms / MINUTE)} min`
+  return ms < DAY ? `${Math.round(ms / HOUR)} h` : `${Math.round(ms / DAY)} d`
+}
+
+/** Machine-readable, with the age for people. */
+export function ago(at: number, now: number): Html {
+  return html`<time datetime="${timestamp(at)}" title="${timestamp(at)}">${age(now - at)} ago</time>`
+}
+
+export function ahead(at: number, now: number): Html {
+  const words = at <= now ? 'now' : `in ${age(at - now)}`
+  return html`<time datetime="${timestamp(at)}" title="${timestamp(at)}">${words}</time>`
+}
+
+/** Milliseconds of a measurement; there may be none. */
+export const took = (ms: number | null): string => (ms === null ? '–' : age(ms))
+
+export const limit = (ms: number): string => formatDuration(ms)
+
+/** A list of terms; what is null is left out. */
+export function facts(entries: readonly (readonly [string, Html | string | number | null])[]): Html {
+  const shown = entries.filter(([, value]) => value !== null)
+  return html`<dl class="facts">${shown.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`
+}
+
+/** A form of one button: it works without scripts. */
+export const button = (action: string, label: string): Html =>
+  html`<form method="post" action="${action}"><button type="submit">${label}</button></form>`
