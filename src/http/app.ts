@@ -4,6 +4,7 @@ import type { ApiKey } from '../api-key.js'
 import type { DrainRate } from '../drain-rate.js'
 import { ServiceError } from '../errors.js'
 import type { EventBus } from '../events.js'
+import { assetRoutes } from './assets.js'
 import { authentication } from './auth.js'
 import { type BatchRoutes, batchRoutes } from './batches.js'
 import { type DigestRoutes, digestRoutes } from './digests.js'
@@ -44,6 +45,7 @@ export function createApp(options: AppOptions): Express {
   app.use(browserGuards(options.host, options.cors_origins))
   // Probes come without a key.
   healthRoutes(app, options)
+  assetRoutes(app)
   loginRoutes(app, options.keys)
   app.use(authentication(options.keys))
   // Before the jobs: to them "batch" would be an id.

@@ -32,7 +32,7 @@ export function loginRoutes(app: Express, keys: readonly ApiKey[]): void {
   })
 
   // Who opens a page without a key is asked for one; what the API answers stays what it is.
-  app.get(/^\/ui\/(?!assets\/|live)/, (req, res, next) => {
+  app.get(/^\/ui\/(?!live)/, (req, res, next) => {
     if (req.headers.authorization !== undefined || cookieOf(req) !== null) next()
     else res.redirect(303, LOGIN)
   })

@@ -1,5 +1,4 @@
 // The pages under /ui/: rendered here, readable without scripts, kept up to date by a stream where there are some.
-import { fileURLToPath } from 'node:url'
 import type { Express, Request, Response } from 'express'
 import { z } from 'zod'
 import { ServiceError } from '../errors.js'
@@ -30,13 +29,6 @@ export interface PageRoutes extends StatsSources {
   body_limit: number
   now(): number
   why(job: Job): Promise<Why>
-}
-
-const ASSETS: Record<string, [type: string, url: string]> = {
-  'pages.css': ['text/css; charset=utf-8', new URL('../ui/assets/pages.css', import.meta.url).href],
-  'icon.svg': ['image/svg+xml', new URL('../ui/assets/icon.svg', import.meta.url).href],
-  'htmx.js': ['text/javascript; charset=utf-8', import.meta.resolve('htmx.org/dist/htmx.min.js')],
-  'hx-sse.js': ['text/javascript; charset=utf-8', import.meta.resolve('htmx.org/dist/ext/hx-sse.min.js')],
 }
 
 /** Lines of a job's log that its page shows. */
@@ -121,12 +113,4 @@ export function pageRoutes(app: Express, options: PageRoutes): void {
     '/ui/jobs/:id/rerun',
     form((id) => tracker.rerun(id)),
   )
-
-  app.get('/ui/assets/:name', (req, res) => {
-    const [type, url] = (Object.hasOwn(ASSETS, req.params.name) && ASSETS[req.params.name]) || []
-    if (type === undefined || url === undefined) throw new ServiceError('not_found', 'there is no such asset')
-    res.setHeader('Content-Type', type)
-    res.setHeader('Cache-Control', 'max-age=3600')
-    res.sendFile(fileURLToPath(url), { cacheControl: false })
-  })
 }

@@ -1,0 +1,169 @@
+// The pages as a browser without scripts has them: what they show, what their forms do, and that nothing is taken for HTML.
+import { describe, expect, test } from 'vitest'
+import { newKey, sha256Of } from '../../src/api-key.js'
+import { startService } from '../support/service.js'
+import { until } from '../support/until.js'
+
+const POLYGLOT = `"'><img src=x onerror=alert(1)><script>alert(1)</script></title></pre>{{7*7}}<!--`
+const TYPES = {
+  'types/fails.mjs': `export default { retry_count: 0, run({ message }, ctx) {
+    ctx.log(message); throw Object.assign(new Error(message), { stack: message }) } }`,
+}
+
+/** Tags with the names of their attributes, in their order. */
+const markup = (text: string) => [...text.matchAll(/<[a-z!/][^>]*>/g)].map(([tag]) => tag.replaceAll(/"[^"]*"/g, '""'))
+
+describe('the pages', () => {
+  test('begin at /, and come with a policy that lets in nothing from elsewhere', async () => {
+    const { http } = await startService()
+    await http.get('/').expect(302).expect('location', '/ui/')
+    await http.get('/ui').expect(302).expect('location', '/ui/')
+    const { headers, text } = await http.get('/ui/').expect(200)
+    expect(headers['content-security-policy']).toMatch(/^default-src 'none'; script-src 'self'; style-src 'self';/)
+    expect(headers['content-security-policy']).not.toContain('unsafe')
+    expect(text).not.toMatch(/https?:\/\/|style=|<script>| on\w+=/)
+    for (const [, path] of text.matchAll(/(?:src|href)="(\/ui\/assets\/[^"]+)"/g))
+      await http.get(String(path)).expect(200)
+    for (const name of ['constructor', 'none', '..%2fpages.css']) await http.get(`/ui/assets/${name}`).expect(404)
+  })
+
+  test('show what runs, what waits and why, and what became of a job', async () => {
+    const { http, submit, reaches } = await startService({ config: { worker: { max_workers: 1 } }, files: TYPES })
+    const running = await submit({ type: 'polite', payload: { at_end: 'return' }, tags: { customer: '17' } })
+    await reaches(running.id, 'processing')
+    const waiting = await submit({ type: 'fails', payload: { message: 'no luck' } })
+    const overview = (await http.get('/ui/').expect(200)).text
+    expect(overview).toContain(`href="/ui/jobs/${running.id}"`)
+    expect(overview).toContain('1 pending of at most 100')
+    expect((await http.get(`/ui/jobs/${waiting.id}`).expect(200)).text).toMatch(/number 1 of those that wait/)
+
+    const list = async (query: string) => {
+      const { text } = await http.get(`/ui/jobs?${query}`).expect(200)
+      return [running, waiting].map(({ id }) => text.includes(id))
+    }
+    expect(await list('')).toEqual([true, true])
+    expect(await list('status=processing&type=&tag=')).toEqual([true, false])
+    expect(await list('type=fails')).toEqual([false, true])
+    expect(await list('tag=customer:17')).toEqual([true, false])
+    await http.get(`/ui/find?id=%20${running.id}`).expect(302).expect('location', `/ui/jobs/${running.id}`)
+
+    await http
+      .post(`/ui/jobs/${running.id}/cancel`)
+      .type('form')
+      .send('')
+      .expect(303)
+      .expect('location', `/ui/jobs/${running.id}`)
+    await reaches(running.id, 'cancelled')
+    await reaches(waiting.id, 'failed')
+    const failed = (await http.get(`/ui/jobs/${waiting.id}`).expect(200)).text
+    for (const words of ['handler_error', 'no luck', '<summary>Stack</summary>', 'Run again', '<h2 id="log">'])
+      expect(failed).toContain(words)
+    expect(failed).not.toContain('hx-sse:connect')
+    await http.post(`/ui/jobs/${waiting.id}/rerun`).expect(303)
+    await reaches(waiting.id, 'failed')
+    expect((await http.get(`/ui/jobs/${waiting.id}`).expect(200)).text.match(/<time datetime="[^"]+">/g)).toHaveLength(
+      2,
+    )
+  })
+
+  test('turn over by a link to older jobs', async () => {
+    const { http } = await startService({ config: { worker: { queue_size: 1_000 } } })
+    const jobs = Array.from({ length: 60 }, () => ({ type: 'greet', delay: '1h', payload: { name: 'x' } }))
+    await http.post('/jobs/batch').send({ jobs }).expect(202)
+    const first = (await http.get('/ui/jobs?type=greet').expect(200)).text
+    const [, next = ''] = /<a href="([^"]+)">Older jobs/.exec(first) ?? []
+    const second = (await http.get(next.replaceAll('&amp;', '&')).expect(200)).text
+    const ids = (text: string) => [...text.matchAll(/href="\/ui\/jobs\/([\w-]+)"/g)].map(([, id]) => id)
+    expect(new Set([...ids(first), ...ids(second)]).size).toBe(60)
+    expect(second).not.toContain('Older jobs')
+  })
+
+  test('say what is wrong as a page', async () => {
+    const { http } = await startService()
+    const html = { accept: 'text/html,*/*' }
+    for (const [path, status] of [
+      ['/ui/jobs/none', 404],
+      ['/ui/jobs?status=done', 400],
+      ['/ui/nothing', 404],
+      ['/ui/find', 400],
+    ] as const) {
+      const { headers, text } = await http.get(path).set(html).expect(status)
+      expect(headers['content-type']).toBe('text/html; charset=utf-8')
+      expect(text).toContain('role="alert"')
+    }
+    await http.get('/ui/live/jobs/none').expect(404)
+    await http.get('/ui/jobs/none').expect('content-type', 'application/problem+json')
+    await http.post('/ui/jobs/none/cancel').set('sec-fetch-site', 'cross-site').expect(403)
+  })
+
+  test('show hostile text as text', async () => {
+    const { http, submit, ends } = await startService({ files: TYPES })
+    const pages = async (text: string) => {
+      const tags = { note: text }
+      const { id } = await submit({ type: 'fails', payload: { message: text }, tags, concurrency_key: text })
+      await ends(id)
+      const [overview, list, job] = await Promise.all(
+        ['/ui/', `/ui/jobs?tag=${encodeURIComponent(`note:${text}`)}`, `/ui/jobs/${id}`].map((path) =>
+          http.get(path).expect(200),
+        ),
+      )
+      const missing = await http
+        .get(`/ui/jobs/${encodeURIComponent(text)}`)
+        .set('accept', 'text/html')
+        .expect(404)
+      return [overview, list, job, missing].map((page) => page?.text ?? '')
+    }
+    const [harmless, hostile] = [await pages('no luck'), await pages(POLYGLOT)]
+    expect(hostile.map(markup)).toEqual(harmless.map(markup))
+    for (const page of hostile) expect(page).not.toMatch(/<script>|<img/)
+    expect(hostile[2]).toContain('&lt;script&gt;')
+  })
+
+  test('keep up to date, each rendered once for all who look, until the job is final', async () => {
+    const { http, url, submit, reaches } = await startService()
+    const { id } = await submit({ type: 'polite', payload: { at_end: 'return' } })
+    await reaches(id, 'processing')
+    const texts = ['', '']
+    const reads = texts.map(async (_, i) => {
+      const { body } = await fetch(`${url}/ui/live/jobs/${id}`)
+      for await (const chunk of body ?? []) texts[i] += Buffer.from(chunk).toString()
+    })
+    await until('both have begun', () => texts.every((text) => text.includes('processing')))
+    await http.post(`/jobs/${id}/cancel`).expect(202)
+    await Promise.all(reads)
+    for (const text of texts) {
+      expect(text).toMatch(/event: done\ndata: \{\}\n\n$/)
+      expect(text).toContain('class="status cancelled"')
+    }
+  })
+})
+
+describe('where there are keys', () => {
+  const key = newKey()
+  const start = (scopes: string[]) =>
+    startService({ config: { auth: { keys: [{ name: 'k', sha256: sha256Of(key), scopes }] } } })
+
+  test('pages ask for one, and a cookie that no other site makes a browser send lets in', async () => {
+    const { http } = await start(['admin'])
+    await http.get('/ui/jobs').expect(303).expect('location', '/ui/login')
+    await http.get('/ui/assets/pages.css').expect(200)
+    expect((await http.get('/ui/login').expect(200)).text).toContain('type="password"')
+    const refused = await http.post('/ui/login').type('form').send({ key: 'jm_wrong' }).expect(401)
+    expect(refused.headers).not.toHaveProperty('set-cookie')
+    const signed_in = await http.post('/ui/login').type('form').send({ key }).expect(303)
+    const [cookie = ''] = signed_in.headers['set-cookie'] ?? []
+    expect(cookie).toMatch(/^jobmill_key=jm_[\w-]+; Path=\/; HttpOnly; SameSite=Strict$/)
+    const Cookie = cookie.split(';')[0] ?? ''
+    await http.get('/ui/').set({ Cookie }).expect(200)
+    await http.get('/jobs').set({ Cookie }).expect(200)
+    await http.post('/jobs').set({ Cookie, 'Sec-Fetch-Site': 'cross-site' }).send({ type: 'greet' }).expect(403)
+    await http.get('/jobs').expect(401)
+  })
+
+  test('a key that may only read changes nothing', async () => {
+    const { http } = await start(['jobs:read'])
+    const Cookie = `jobmill_key=${key}`
+    await http.get('/ui/jobs').set({ Cookie }).expect(200)
+    await http.post('/ui/jobs/some/cancel').set({ Cookie }).expect(403)
+  })
+})
