@@ -1,0 +1,99 @@
+// The pages in a real browser: they keep up, their buttons work, nothing is asked of other sites, and axe finds nothing serious.
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { describe, expect, test } from 'vitest'
+import { CHROMIUM, type Visit, visit } from '../support/browser.js'
+import { startService } from '../support/service.js'
+import { until } from '../support/until.js'
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+const WIDE = { width: 1_280, height: 800 }
+const NARROW = { width: 390, height: 800 }
+
+/** Violations of WCAG that axe calls serious or critical. */
+async function seriousIssues({ page }: Visit): Promise<string[]> {
+  await page.evaluate(AXE)
+  const { violations } = (await page.evaluate('axe.run()')) as {
+    violations: { id: string; impact: string; nodes: { html: string }[] }[]
+  }
+  const serious = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))
+  return serious.map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`)
+}
+
+const isTooWide = ({ page }: Visit) => page.evaluate('document.documentElement.scrollWidth > innerWidth')
+
+describe.skipIf(CHROMIUM === undefined)('the pages (skipped without Chromium)', () => {
+  test('follow a job: its bar moves, an endless one is cancelled, a failed one runs again', async () => {
+    const { url, submit, reaches } = await startService({
+      types: ['hash', 'throws'],
+      config: { worker: { max_workers: 2 } },
+    })
+    const hashing = await submit({ type: 'hash', payload: { rounds: 3_000 } })
+    const bar = await visit(`${url}/ui/jobs/${hashing.id}`)
+    const value = async () => Number(await bar.page.locator('main progress').first().getAttribute('value'))
+    const before = await until('its bar has moved', value)
+    await until('its bar moves on', async () => (await value()) > before)
+
+    const endless = await submit({ type: 'endless' })
+    await reaches(endless.id, 'processing')
+    const job = await visit(`${url}/ui/jobs`)
+    await job.page.getByRole('link', { name: endless.id }).click()
+    await job.page.getByRole('button', { name: 'Cancel' }).click()
+    await job.page.getByRole('heading', { name: 'endless cancelled' }).waitFor()
+
+    const failed = await submit({ type: 'throws' })
+    await reaches(failed.id, 'failed')
+    await job.page.goto(`${url}/ui/jobs/${failed.id}`)
+    await job.page.getByText('Stack').click()
+    await job.page.getByRole('button', { name: 'Run again' }).click()
+    await job.page.getByRole('cell', { name: 'fail', exact: true }).nth(1).waitFor()
+    expect([bar.errors, bar.foreign, job.errors, job.foreign]).toEqual([[], [], [], []])
+  }, 60_000)
+
+  test('the overview shows what comes and goes, without being loaded anew', async () => {
+    const { url, submit, http } = await startService({ config: { worker: { max_workers: 1 } } })
+    const { page, errors } = await visit(`${url}/ui/`)
+    await page.getByText('0 of 1 busy').waitFor()
+    const { id } = await submit({ type: 'polite', payload: { at_end: 'return' } })
+    await page.getByRole('link', { name: id }).waitFor()
+    await http.post(`/jobs/${id}/cancel`).expect(202)
+    await page.getByText('0 of 1 busy').waitFor()
+    expect(errors).toEqual([])
+  }, 60_000)
+
+  test('what somebody types into a filter stays while the list is kept up to date', async () => {
+    const { url, submit } = await startService()
+    const { page } = await visit(`${url}/ui/jobs`)
+    await page.getByLabel('Tag').fill('customer:1')
+    const { id } = await submit({ type: 'greet', payload: { name: 'you' }, tags: { customer: '17' } })
+    await page.getByRole('link', { name: id }).waitFor()
+    expect(await page.getByLabel('Tag').inputValue()).toBe('customer:1')
+    await page.getByLabel('Tag').pressSequentially('7')
+    await page.keyboard.press('Enter')
+    await page.waitForURL(/tag=customer%3A17/)
+    expect(await page.getByRole('link', { name: id }).count()).toBe(1)
+  }, 60_000)
+
+  test.each([
+    ['light', WIDE],
+    ['dark', WIDE],
+    ['light', NARROW],
+    ['dark', NARROW],
+  ] as const)(
+    'axe finds nothing serious, and nothing runs out of the page: %s, %j',
+    async (colorScheme, viewport) => {
+      const { url, submit, reaches } = await startService({ types: ['throws'], config: { worker: { max_workers: 2 } } })
+      const failed = await submit({ type: 'throws' })
+      await reaches(failed.id, 'failed')
+      const running = await submit({ type: 'polite', payload: {} })
+      await reaches(running.id, 'processing')
+      for (let i = 0; i < 3; i += 1) await submit({ type: 'greet', delay: '1h', payload: { name: 'x'.repeat(300) } })
+      for (const path of ['/ui/', '/ui/jobs', `/ui/jobs/${running.id}`, `/ui/jobs/${failed.id}`]) {
+        const seen = await visit(url + path, [], viewport)
+        await seen.page.emulateMedia({ colorScheme })
+        expect([path, await seriousIssues(seen), await isTooWide(seen), seen.errors]).toEqual([path, [], false, []])
+      }
+    },
+    60_000,
+  )
+})
