@@ -1,4 +1,4 @@
-// The latest changes of jobs, numbered, for those who watch: who was away for a moment gets what was missed.
+// The latest changes of jobs, numbered, for those who watch: who was away for a moment is told what changed meanwhile.
 import type { EventBus } from './events.js'
 import type { Job, JsonText } from './job.js'
 import { jobSummary } from './job-view.js'
@@ -15,23 +15,21 @@ export interface JobFeed {
   epoch: string
   /** The number of the latest change. */
   last(): number
-  /** What changed after that one, oldest first; null where not all of it is kept any more. */
-  since(seq: number): Change[] | null
+  /** Jobs that changed after that one, by their last change, oldest first; null where that is not known any more. */
+  since(seq: number): { seq: number; id: string }[] | null
   /** Returns the way out. */
   subscribe(watcher: (change: Change) => void): () => void
 }
 
-/** Changes kept, and the bytes of payloads and results that they may hold on to. */
+/** Of each the id alone is kept: jobs that outlive their moment make the heap of a busy service grow by tens of megabytes. */
 const MOST_KEPT = 1_000
-const MOST_BYTES = 8_388_608
 
 export function createJobFeed(bus: EventBus, epoch: string): JobFeed {
-  const kept = new Map<number, Change>()
+  /** The change `seq` is at `seq % MOST_KEPT`. */
+  const ids: string[] = []
   const watchers = new Set<(change: Change) => void>()
   /** By id: progress tells of no more than the number. */
   const running = new Map<string, Job>()
-  let bytes = 0
-  let first = 1
   let last = 0
 
   bus.subscribe((event) => {
@@ -45,27 +43,26 @@ export function createJobFeed(bus: EventBus, epoch: string): JobFeed {
     if (job.status === 'processing') running.set(job.id, job)
     else running.delete(job.id)
     last += 1
+    ids[last % MOST_KEPT] = job.id
+    if (watchers.size === 0) return
     let text: JsonText | null = null
     const change = { seq: last, job, text: () => (text ??= JSON.stringify(jobSummary(job))) }
-    kept.set(last, change)
-    bytes += heldBy(job)
-    while (kept.size > MOST_KEPT || bytes > MOST_BYTES) forgetFirst()
     for (const watcher of watchers) watcher(change)
-  }
-
-  function forgetFirst(): void {
-    const change = kept.get(first)
-    if (change !== undefined) bytes -= heldBy(change.job)
-    kept.delete(first)
-    first += 1
   }
 
   return {
     epoch,
     last: () => last,
     since(seq) {
-      if (seq < first - 1 || seq > last) return null
-      return Array.from({ length: last - seq }, (_, i) => kept.get(seq + 1 + i) as Change)
+      if (seq > last || last - seq > MOST_KEPT) return null
+      const latest = new Map<string, number>()
+      for (let at = seq + 1; at <= last; at += 1) {
+        const id = ids[at % MOST_KEPT] as string
+        // Put in anew, it comes after those that changed before.
+        latest.delete(id)
+        latest.set(id, at)
+      }
+      return [...latest].map(([id, seq]) => ({ seq, id }))
     },
     subscribe(watcher) {
       watchers.add(watcher)
@@ -73,5 +70,3 @@ export function createJobFeed(bus: EventBus, epoch: string): JobFeed {
     },
   }
 }
-
-const heldBy = ({ payload_bytes, result }: Job) => payload_bytes + (result?.length ?? 0)

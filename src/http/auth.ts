@@ -39,7 +39,7 @@ export function keyFinder(keys: readonly ApiKey[]): (token: string) => ApiKey | 
 /** Set for who has signed in to the pages; only pages of this site make a browser send it. */
 export const COOKIE = 'jobmill_key'
 
-export function cookieOf({ headers: { cookie = '' } }: Request): string | null {
+function cookieOf({ headers: { cookie = '' } }: Request): string | null {
   return /(?:^|;\s*)jobmill_key=([^;\s]+)/.exec(cookie)?.[1] ?? null
 }
 

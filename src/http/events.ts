@@ -44,7 +44,7 @@ export function eventRoutes(app: Express, { store, feed, streams }: EventRoutes)
       const job = await store.get(id)
       if (job === null) throw new ServiceError('job_not_found', `there is no job ${id.slice(0, 100)}`)
       const fits = (other: Job) => other.id === id
-      if (isFinal(job.status) && missedBy(req)?.filter((change) => fits(change.job)).length === 0) {
+      if (isFinal(job.status) && missedBy(req)?.every((change) => change.id !== id)) {
         // Who asks again after the end is to stop asking.
         res.statusCode = 204
         res.end()
@@ -56,7 +56,7 @@ export function eventRoutes(app: Express, { store, feed, streams }: EventRoutes)
   })
 
   /** What the client has missed since its last message; null: that cannot be told. Undefined: it comes for the first time. */
-  function missedBy(req: Request): Change[] | null | undefined {
+  function missedBy(req: Request): { seq: number; id: string }[] | null | undefined {
     const last = req.headers['last-event-id']
     if (typeof last !== 'string' || last === '') return undefined
     const [epoch, seq = ''] = last.split('.')
@@ -87,7 +87,11 @@ export function eventRoutes(app: Express, { store, feed, streams }: EventRoutes)
     if (missed === null) stream.send({ id: idAt(begun), event: 'reset', data: '{}' })
     const jobs = missed == null ? await present() : []
     for (const job of jobs) tell(begun, job, JSON.stringify(jobSummary(job)))
-    for (const { seq, job, text } of [...(missed ?? []), ...early]) if (fits(job)) tell(seq, job, text())
+    for (const { seq, id } of missed ?? []) {
+      const job = await store.get(id)
+      if (job !== null && fits(job)) tell(seq, job, JSON.stringify(jobSummary(job)))
+    }
+    for (const { seq, job, text } of early) tell(seq, job, text())
     early = null
   }
 

@@ -194,7 +194,8 @@ function idOf(req: Request): string {
   return String(req.params.id)
 }
 
-function found<T>(value: T | null, req: Request): T {
+/** @throws ServiceError job_not_found */
+export function found<T>(value: T | null, req: Request): T {
   if (value === null) throw new ServiceError('job_not_found', `there is no job ${idOf(req).slice(0, 100)}`)
   return value
 }

@@ -4,12 +4,12 @@ import { z } from 'zod'
 import { type ApiKey, BEARER_TOKEN } from '../api-key.js'
 import { page } from '../ui/layout.js'
 import { loginForm } from '../ui/login.js'
-import { COOKIE, cookieOf, keyFinder } from './auth.js'
+import { COOKIE, keyFinder } from './auth.js'
 import { readBody } from './body.js'
 import { sendPage } from './html.js'
 import { route } from './reply.js'
 
-const LOGIN = '/ui/login'
+export const LOGIN = '/ui/login'
 const MOST_BYTES = 4_096
 
 /** Before all that needs a key. Without keys there is nobody to let in. */
@@ -25,15 +25,9 @@ export function loginRoutes(app: Express, keys: readonly ApiKey[]): void {
       const { data } = z
         .object({ key: z.string().trim().regex(BEARER_TOKEN) })
         .safeParse(await readBody(req, MOST_BYTES))
-      if (data === undefined || find(data.key) === null) return show(res, 401, true)
+      if (data === undefined || find(data.key) === null) return show(res, 403, true)
       res.setHeader('Set-Cookie', `${COOKIE}=${data.key}; Path=/; HttpOnly; SameSite=Strict`)
       res.redirect(303, '/ui/')
     },
-  })
-
-  // Who opens a page without a key is asked for one; what the API answers stays what it is.
-  app.get(/^\/ui\/(?!live)/, (req, res, next) => {
-    if (req.headers.authorization !== undefined || cookieOf(req) !== null) next()
-    else res.redirect(303, LOGIN)
   })
 }

@@ -40,12 +40,10 @@ export function scheduleRoutes(app: Express, options: ScheduleRoutes): void {
   route(app, '/schedules', {
     async get(req, res) {
       const { limit, cursor = '' } = readQuery(listQuery, req.query)
-      const own = system.list().filter(({ name }) => name > cursor)
-      const found = [...(await store.schedules(cursor, limit + 1)).map(scheduleView), ...own.map(systemView)]
-      found.sort((a, b) => (a.name < b.name ? -1 : 1))
-      const next_cursor = found.length > limit ? (found[limit - 1]?.name ?? null) : null
+      const page = await listSchedules(store, system, cursor, limit)
+      const { next_cursor } = page
       if (next_cursor !== null) res.setHeader('Link', `</schedules?limit=${limit}&cursor=${next_cursor}>; rel="next"`)
-      sendJson(res, 200, { schedules: found.slice(0, limit), next_cursor })
+      sendJson(res, 200, page)
     },
   })
 
@@ -111,6 +109,15 @@ export function scheduleRoutes(app: Express, options: ScheduleRoutes): void {
   })
 
   const find = (req: Request) => findSchedule(store, nameOf(req))
+}
+
+/** By name, with jobmill's own among them. */
+export async function listSchedules(store: Store, system: SystemSchedules, after: string, limit: number) {
+  const own = system.list().filter(({ name }) => name > after)
+  const found = [...(await store.schedules(after, limit + 1)).map(scheduleView), ...own.map(systemView)]
+  found.sort((a, b) => (a.name < b.name ? -1 : 1))
+  const next_cursor = found.length > limit ? (found[limit - 1]?.name ?? null) : null
+  return { schedules: found.slice(0, limit), next_cursor }
 }
 
 const nameOf = (req: Request) => String(req.params.name)

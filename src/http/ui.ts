@@ -1,44 +1,28 @@
 // The pages under /ui/: rendered here, readable without scripts, kept up to date by a stream where there are some.
-import type { Express, Request, Response } from 'express'
+import type { Express, Request } from 'express'
 import { z } from 'zod'
-import { ServiceError } from '../errors.js'
-import type { Job } from '../job.js'
-import { isFinal } from '../job.js'
-import type { JobTypes } from '../job-types.js'
-import type { Schedules } from '../schedules/schedules.js'
-import type { JobTracker } from '../tracker.js'
-import type { Html } from '../ui/fragment.js'
+import { isFinal, type Job } from '../job.js'
+import { typeOf } from '../submission.js'
 import { jobDetails } from '../ui/job.js'
 import { jobFilters, jobList } from '../ui/jobs.js'
-import { page } from '../ui/layout.js'
 import { overview } from '../ui/overview.js'
 import type { Why } from '../why.js'
-import { readBody } from './body.js'
-import { sendPage } from './html.js'
 import { cursorAfter, readJobQuery } from './job-query.js'
-import type { FollowPage, Rendering } from './live-pages.js'
+import { found } from './jobs.js'
+import type { FollowPage } from './live-pages.js'
+import { createPages } from './pages.js'
 import { readQuery } from './query.js'
-import { route } from './reply.js'
-import { readStats, type StatsSources } from './stats-view.js'
+import { readStats } from './stats-view.js'
+import { type UpkeepPages, upkeepPages } from './ui-upkeep.js'
 
-export interface PageRoutes extends StatsSources {
-  tracker: JobTracker
-  types: JobTypes
-  schedules: Schedules
+export interface PageRoutes extends UpkeepPages {
   live: FollowPage
   body_limit: number
-  now(): number
   why(job: Job): Promise<Why>
 }
 
 /** Lines of a job's log that its page shows. */
 const MOST_LINES = 500
-
-/** A page, with what it is about now. */
-interface Page extends Rendering {
-  title: string
-  head?: Html
-}
 
 export function pageRoutes(app: Express, options: PageRoutes): void {
   const { store, tracker, types, live, body_limit, now, why } = options
@@ -47,23 +31,9 @@ export function pageRoutes(app: Express, options: PageRoutes): void {
   // To Express "/ui/" is the same.
   app.get('/ui', (req, res, next) => (req.path === '/ui' ? res.redirect(302, '/ui/') : next()))
 
-  /** The page, and at `/ui/live…` the stream that keeps it up to date. */
-  function show(path: string, read: (req: Request) => Promise<Page>): void {
-    route(app, path, {
-      async get(req, res) {
-        const { title, head, body, over } = await read(req)
-        const stream = over ? null : req.originalUrl.replace(/^\/ui/, '/ui/live')
-        sendPage(res, 200, page({ title, head, body, live: stream }, req.path))
-      },
-    })
-    route(app, path.replace(/^\/ui/, '/ui/live'), {
-      async get(req, res) {
-        // What is wrong with it is told before the stream begins.
-        await read(req)
-        live(res, req.originalUrl, () => read(req))
-      },
-    })
-  }
+  const pages = createPages(app, live, body_limit)
+  const { show, form } = pages
+  upkeepPages(pages, options)
 
   show('/ui/', async () => ({ title: 'Overview', body: overview(await readStats(options)), over: false }))
 
@@ -82,8 +52,7 @@ export function pageRoutes(app: Express, options: PageRoutes): void {
 
   show('/ui/jobs/:id', async (req) => {
     const id = String(req.params.id)
-    const job = await store.get(id)
-    if (job === null) throw new ServiceError('job_not_found', `there is no job ${id.slice(0, 100)}`)
+    const job = found(await store.get(id), req)
     const [attempts, logs] = [await store.attempts(id), await store.logs(id, { run: 0, line: 0 }, MOST_LINES)]
     const body = jobDetails({ job, attempts, logs, why: await why(job), now: now() })
     return { title: `${job.type} ${job.status}`, body, over: isFinal(job.status) }
@@ -94,23 +63,14 @@ export function pageRoutes(app: Express, options: PageRoutes): void {
     res.redirect(302, `/ui/jobs/${encodeURIComponent(readQuery(idQuery, req.query).id)}`)
   })
 
-  /** What a form of a page asks for; the page shows what came of it. */
-  const form = (action: (id: string) => Promise<unknown>) => ({
-    async post(req: Request, res: Response) {
-      await readBody(req, body_limit)
-      const id = String(req.params.id)
-      if ((await action(id)) === null) throw new ServiceError('job_not_found', `there is no job ${id.slice(0, 100)}`)
-      res.redirect(303, `/ui/jobs/${encodeURIComponent(id)}`)
-    },
+  const pathOf = (req: Request) => `/ui/jobs/${encodeURIComponent(String(req.params.id))}`
+  form('/ui/jobs/:id/cancel', async (req) => {
+    found(await tracker.cancel(String(req.params.id), 'cancelled on a page'), req)
+    return pathOf(req)
   })
-  route(
-    app,
-    '/ui/jobs/:id/cancel',
-    form((id) => tracker.cancel(id, 'cancelled on a page')),
-  )
-  route(
-    app,
-    '/ui/jobs/:id/rerun',
-    form((id) => tracker.rerun(id)),
-  )
+  form('/ui/jobs/:id/rerun', async (req) => {
+    typeOf(found(await store.get(String(req.params.id)), req).type, types)
+    found(await tracker.rerun(String(req.params.id)), req)
+    return pathOf(req)
+  })
 }

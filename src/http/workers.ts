@@ -71,8 +71,12 @@ export function workerRoutes(app: Express, options: WorkerRoutes): void {
   })
 }
 
-/** A disabled type may be paused all the same: it may come back at the next start. */
-function knownType(name: string, types: JobTypes): void {
+/**
+ * A disabled type may be paused all the same: it may come back at the next start.
+ *
+ * @throws ServiceError unknown_type
+ */
+export function knownType(name: string, types: JobTypes): void {
   if (types.has(name)) return
   const errors = [{ pointer: '/type', detail: `must be one of ${[...types.keys()].join(', ')}` }]
   throw new ServiceError('unknown_type', `there is no job type "${name.slice(0, 100)}"`, { errors })

@@ -5,6 +5,8 @@ import type { Html } from './fragment.js'
 const PAGES = [
   ['/ui/', 'Overview'],
   ['/ui/jobs', 'Jobs'],
+  ['/ui/schedules', 'Schedules'],
+  ['/ui/workers', 'Workers'],
 ] as const
 
 export interface View {

@@ -22,6 +22,8 @@ async function seriousIssues({ page }: Visit): Promise<string[]> {
 
 const isTooWide = ({ page }: Visit) => page.evaluate('document.documentElement.scrollWidth > innerWidth')
 
+const upkeep = ['/ui/schedules', '/ui/schedules/system.retention', '/ui/workers']
+
 describe.skipIf(CHROMIUM === undefined)('the pages (skipped without Chromium)', () => {
   test('follow a job: its bar moves, an endless one is cancelled, a failed one runs again', async () => {
     const { url, submit, reaches } = await startService({
@@ -88,7 +90,7 @@ describe.skipIf(CHROMIUM === undefined)('the pages (skipped without Chromium)', 
       const running = await submit({ type: 'polite', payload: {} })
       await reaches(running.id, 'processing')
       for (let i = 0; i < 3; i += 1) await submit({ type: 'greet', delay: '1h', payload: { name: 'x'.repeat(300) } })
-      for (const path of ['/ui/', '/ui/jobs', `/ui/jobs/${running.id}`, `/ui/jobs/${failed.id}`]) {
+      for (const path of ['/ui/', '/ui/jobs', `/ui/jobs/${running.id}`, `/ui/jobs/${failed.id}`, ...upkeep]) {
         const seen = await visit(url + path, [], viewport)
         await seen.page.emulateMedia({ colorScheme })
         expect([path, await seriousIssues(seen), await isTooWide(seen), seen.errors]).toEqual([path, [], false, []])

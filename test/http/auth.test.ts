@@ -15,7 +15,7 @@ const bearer = (key: string) => `Bearer ${key}`
 const start = () => startService({ config: { auth } })
 
 describe('once there is a key', () => {
-  test('no route answers without one, whether it exists or not, but for the probes', async () => {
+  test('no route answers without one, whether it exists or not, but for the probes, and what asks for one', async () => {
     const { service, http } = await start()
     const router = service.app.router as unknown as { stack: { route?: { path: string; methods: object } }[] }
     const routes = router.stack.flatMap(({ route }) => (route === undefined ? [] : [route]))
@@ -31,6 +31,9 @@ describe('once there is a key', () => {
     expect(open).toEqual([
       ['get /livez', 200],
       ['get /readyz', 200],
+      ['get /ui/assets/:name', 404],
+      ['get /ui/login', 200],
+      ['post /ui/login', 403],
     ])
     for (const path of ['/', '/nothing', '/jobs/x/y/z', '/livez/more']) await http.get(path).expect(401)
     expect((await http.get('/jobs').expect(401)).body).toMatchObject({ code: 'unauthorized', status: 401 })

@@ -78,6 +78,44 @@ describe('the pages', () => {
     expect(second).not.toContain('Older jobs')
   })
 
+  test('show schedules, run them, pause them; jobmill’s own among them', async () => {
+    const nightly = { cron: '0 3 * * *', job: { type: 'greet', payload: { name: 'you' } } }
+    const { http, reaches } = await startService({ config: { schedules: { nightly } } })
+    const list = (await http.get('/ui/schedules').expect(200)).text
+    for (const words of ['nightly', '0 3 * * *', 'system.retention']) expect(list).toContain(words)
+    const page = async () => (await http.get('/ui/schedules/nightly').expect(200)).text
+    expect((await page()).match(/<li><time/g)).toHaveLength(10)
+    const { headers } = await http.post('/ui/schedules/nightly/run').expect(303)
+    const [, id = ''] = /^\/ui\/jobs\/(.+)$/.exec(headers.location ?? '') ?? []
+    await reaches(id, 'completed')
+    expect(await page()).toContain(`href="/ui/jobs/${id}"`)
+    await http.post('/ui/schedules/nightly/pause').expect(303).expect('location', '/ui/schedules/nightly')
+    expect(await page()).toContain('Resume')
+    await http.post('/ui/schedules/nightly/resume').expect(303)
+    expect(await page()).toContain('Pause')
+    await http
+      .post('/ui/schedules/system.retention/run')
+      .expect(303)
+      .expect('location', '/ui/schedules/system.retention')
+    expect((await http.get('/ui/schedules/system.retention').expect(200)).text).toContain('Run now')
+    await http.get('/ui/schedules/none').expect(404)
+  })
+
+  test('show the workers, and change how many there are and which types run', async () => {
+    const { http } = await startService({ config: { worker: { max_workers: 2 } } })
+    const page = async () => (await http.get('/ui/workers').expect(200)).text
+    expect(await page()).toMatch(/2 slots[\s\S]*value="2"[\s\S]*Pause greet/)
+    await http.post('/ui/workers/scale').type('form').send({ max_workers: '3' }).expect(303)
+    await http.post('/ui/types/greet/pause').expect(303).expect('location', '/ui/workers')
+    expect(await page()).toMatch(/3 slots[\s\S]*value="3"[\s\S]*Resume greet/)
+    expect((await http.get('/ui/').expect(200)).text).toContain('Paused: greet')
+    await http.post('/ui/types/greet/resume').expect(303)
+    await http.post('/ui/workers/pause').expect(303)
+    expect(await page()).toContain('Resume all types')
+    await http.post('/ui/workers/scale').type('form').send({ max_workers: 'many' }).expect(422)
+    await http.post('/ui/types/none/pause').expect(422)
+  })
+
   test('say what is wrong as a page', async () => {
     const { http } = await startService()
     const html = { accept: 'text/html,*/*' }
@@ -145,10 +183,16 @@ describe('where there are keys', () => {
 
   test('pages ask for one, and a cookie that no other site makes a browser send lets in', async () => {
     const { http } = await start(['admin'])
-    await http.get('/ui/jobs').expect(303).expect('location', '/ui/login')
+    for (const path of ['/', '/ui/', '/ui/jobs'])
+      await http
+        .get(path)
+        .set({ accept: 'text/html', Cookie: 'jobmill_key=old' })
+        .expect(303)
+        .expect('location', '/ui/login')
+    await http.get('/ui/jobs').expect(401)
     await http.get('/ui/assets/pages.css').expect(200)
     expect((await http.get('/ui/login').expect(200)).text).toContain('type="password"')
-    const refused = await http.post('/ui/login').type('form').send({ key: 'jm_wrong' }).expect(401)
+    const refused = await http.post('/ui/login').type('form').send({ key: 'jm_wrong' }).expect(403)
     expect(refused.headers).not.toHaveProperty('set-cookie')
     const signed_in = await http.post('/ui/login').type('form').send({ key }).expect(303)
     const [cookie = ''] = signed_in.headers['set-cookie'] ?? []

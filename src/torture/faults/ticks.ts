@@ -14,7 +14,7 @@ const PAGE = 500
 const MOST_TICKS = 1_000
 
 const BEAT = { every: `${EVERY_MS}ms`, catch_up: 'all', max_catch_up: 500, job: { type: 'beat' } }
-const DIGEST = { schedule: { every: '150ms' }, recipients: 'ops@example.com', subject: 'torture' }
+const DIGEST = { schedule: { every: '150ms', overlap: 'queue' }, recipients: 'ops@example.com', subject: 'torture' }
 const FILES = {
   'types/beat.mjs': 'export default { retry_count: 3, run: () => ({ beats: 1 }) }',
   'config.yaml': {
