@@ -21,8 +21,8 @@ export interface PageRoutes extends UpkeepPages {
   why(job: Job): Promise<Why>
 }
 
-/** Lines of a job's log that its page shows. */
-const MOST_LINES = 500
+/** Lines of the last run that the page of a job shows: as many as are kept of one by default. */
+const MOST_LINES = 1_000
 
 export function pageRoutes(app: Express, options: PageRoutes): void {
   const { store, tracker, types, live, body_limit, now, why } = options
@@ -53,7 +53,8 @@ export function pageRoutes(app: Express, options: PageRoutes): void {
   show('/ui/jobs/:id', async (req) => {
     const id = String(req.params.id)
     const job = found(await store.get(id), req)
-    const [attempts, logs] = [await store.attempts(id), await store.logs(id, { run: 0, line: 0 }, MOST_LINES)]
+    const attempts = await store.attempts(id)
+    const logs = await store.logs(id, { run: job.run - 1, line: Number.MAX_SAFE_INTEGER }, MOST_LINES)
     const body = jobDetails({ job, attempts, logs, why: await why(job), now: now() })
     return { title: `${job.type} ${job.status}`, body, over: isFinal(job.status) }
   })

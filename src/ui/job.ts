@@ -16,7 +16,7 @@ export interface JobDetails {
 
 export function jobDetails({ job, attempts, logs, why, now }: JobDetails): Html {
   return html`<h1>${job.type} ${status(job.status)}</h1><p class="id">${job.id}</p>
-${progress(job)}${actions(job)}${waits(why)}${about(job, now)}${made(job)}${content(job)}${timeline(attempts)}${log(logs)}`
+${progress(job)}${actions(job)}${waits(why)}${about(job, now)}${made(job)}${content(job)}${timeline(attempts)}${log(job.id, logs)}`
 }
 
 function progress({ type, progress, progress_note }: JobWithPayload): Html {
@@ -103,8 +103,8 @@ function timeline(attempts: readonly Attempt[]): Html {
 <div class="scroll" tabindex="0" role="region" aria-labelledby="attempts"><table><thead><tr><th scope="col">Attempt</th><th scope="col">Run</th><th scope="col">Started</th><th scope="col">Took</th><th scope="col">Outcome</th><th scope="col">Why</th><th scope="col">Node, slot</th></tr></thead><tbody>${rows}</tbody></table></div></section>`
 }
 
-function log(lines: readonly LogLine[]): Html {
+function log(id: string, lines: readonly LogLine[]): Html {
   if (lines.length === 0) return html``
   const text = lines.map(({ at, message }) => `${timestamp(at)}  ${message}`).join('\n')
-  return html`<section aria-labelledby="log"><h2 id="log">Log</h2><pre tabindex="0">${text}</pre></section>`
+  return html`<section aria-labelledby="log"><h2 id="log">Log of the last run</h2><pre tabindex="0">${text}</pre><p><a href="/jobs/${id}/logs">Lines of all runs, as JSON</a></p></section>`
 }

@@ -199,6 +199,8 @@ describe.skipIf(no_small_disk)('a full disk', () => {
     await the.reaches(id, 'completed')
     rmSync(the.filler)
     await until('it is ready again', the.ready)
+    // The answer may be here before the log, which is written aside.
+    await until('all was told', () => the.disk_lines().length >= 4)
     expect(the.disk_lines()).toEqual([
       expect.stringMatching(/^the disk of the database has \d+ bytes free/),
       expect.stringMatching(/^the disk of the artifacts has \d+ bytes free/),
