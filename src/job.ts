@@ -4,7 +4,9 @@ import type { ErrorRecord } from './errors.js'
 export const FINAL_STATUSES = ['completed', 'failed', 'cancelled'] as const
 export type FinalStatus = (typeof FINAL_STATUSES)[number]
 
-export const JOB_STATUSES = ['waiting', 'scheduled', 'pending', 'processing', 'retrying', ...FINAL_STATUSES] as const
+export const OPEN_STATUSES = ['waiting', 'scheduled', 'pending', 'processing', 'retrying'] as const
+
+export const JOB_STATUSES = [...OPEN_STATUSES, ...FINAL_STATUSES] as const
 export type JobStatus = (typeof JOB_STATUSES)[number]
 
 /** A value as the text that JSON.stringify made of it: parsed where it is used, passed on as it is. */

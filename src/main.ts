@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 // The process edge: arguments, configuration, signals, exit code.
 import { closeSync, openSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { newKey, sha256Of } from './api-key.js'
+import { VERSION } from './build.js'
 import { loadConfig } from './config.js'
 import { ConfigError } from './config-file.js'
 import { loadJobTypes } from './job-types.js'
@@ -33,7 +33,7 @@ const LAST_LINE_MS = 1_000
 async function main(): Promise<void> {
   const { values, positionals } = readArguments()
   if (values.help) return print(USAGE)
-  if (values.version) return print(version())
+  if (values.version) return print(VERSION)
   if (positionals.join() === 'key') return print(keyLines(values.name ?? 'default'))
   if (positionals.join() === 'torture') return runTorture(values)
   if (positionals.some((word) => word !== 'serve')) throw new UsageError(`unknown command: ${positionals.join(' ')}`)
@@ -45,10 +45,7 @@ async function main(): Promise<void> {
   const service = await createService(config, { log, onStoreFailure: stopping.recover })
   stopping.begin(service)
   const url = await service.start()
-  log.info(
-    { version: version(), config: config.file, database: config.data.database.file },
-    `jobmill listens on ${url}`,
-  )
+  log.info({ version: VERSION, config: config.file, database: config.data.database.file }, `jobmill listens on ${url}`)
   stopping.started()
 }
 
@@ -101,7 +98,7 @@ async function runTorture({
   if (!(soak_s >= 0)) throw new UsageError('--soak takes a number of seconds')
   if (report !== undefined) refuseUnwritable(report)
   const rows = await torture({ main: fileURLToPath(import.meta.url), soak_s, only: numbers, tell: print })
-  if (report !== undefined) writeReport(report, rows, version(), new Date().toISOString().slice(0, 10))
+  if (report !== undefined) writeReport(report, rows, VERSION, new Date().toISOString().slice(0, 10))
   process.exitCode = rows.every(holds) ? 0 : 1
 }
 
@@ -216,10 +213,6 @@ auth:
 
 function print(text: string): void {
   process.stdout.write(`${text}\n`)
-}
-
-function version(): string {
-  return createRequire(import.meta.url)('../../package.json').version
 }
 
 process.on('uncaughtException', onStrayError)

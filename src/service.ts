@@ -5,6 +5,7 @@ import type { Express } from 'express'
 import { v4 } from 'uuid'
 import { createArtifactQuota } from './artifact-quota.js'
 import { createArtifactFiles } from './artifacts.js'
+import { createBulk } from './bulk.js'
 import type { Config } from './config.js'
 import { ConfigError } from './config-file.js'
 import { digestRules, digestSchedules } from './digests/digests.js'
@@ -13,17 +14,20 @@ import { createDrainRate } from './drain-rate.js'
 import { ServiceError } from './errors.js'
 import { createEventBus, type EventBus } from './events.js'
 import { createFinalWaits } from './final-waits.js'
+import { createGate } from './gate.js'
 import { createHandlerCalls } from './handler-calls.js'
 import { createApp } from './http/app.js'
 import { isLoopback } from './http/guards.js'
 import { createLivePages } from './http/live-pages.js'
 import { closeServer, createLimitedServer, listen } from './http/server.js'
 import { createStreams } from './http/streams.js'
+import { createSubmit } from './http/submit.js'
 import { createIds } from './ids.js'
 import { createJobFeed } from './job-feed.js'
 import { loadJobTypes } from './job-types.js'
 import { type Logger, logEvents } from './log.js'
 import { createMetrics } from './metrics.js'
+import { createNodes } from './nodes.js'
 import { createPool } from './pool/pool.js'
 import { createRoom } from './room.js'
 import { checkSchedules } from './schedules/configured.js'
@@ -194,6 +198,9 @@ export async function createService(config: Config, surroundings: Surroundings):
     bounds,
     body_limit,
     submissionRules,
+    submit: createSubmit({ store, tracker, submissionRules }),
+    bulk: createBulk({ store, tracker, types }),
+    nodes: createNodes({ node, dispatcher, pool, state: () => state, unready, now }),
     schedules,
     firing,
     digests,
@@ -280,14 +287,6 @@ function idsReleased(bus: EventBus): string[] {
     if (event.kind === 'job' && event.verb === 'release') ids.push(event.job.id)
   })
   return ids
-}
-
-function createGate(): { promise: Promise<void>; resolve: () => void } {
-  let resolve = () => {}
-  const promise = new Promise<void>((open) => {
-    resolve = open
-  })
-  return { promise, resolve }
 }
 
 /** @throws ConfigError where the service would be open to more than this machine */

@@ -85,6 +85,9 @@ const envelope = z
     error: 'must be left out where there is a delay',
   })
 
+/** JSON Schema (draft 2020-12) of what a submission may have. */
+export const envelopeSchema = () => z.toJSONSchema(envelope, { io: 'input', unrepresentable: 'any' })
+
 export interface SubmissionRules {
   types: JobTypes
   /** Bytes of a payload as JSON. */

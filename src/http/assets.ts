@@ -5,9 +5,13 @@ import { ServiceError } from '../errors.js'
 
 const ASSETS: Record<string, [type: string, url: string]> = {
   'pages.css': ['text/css; charset=utf-8', new URL('../ui/assets/pages.css', import.meta.url).href],
+  'pages.js': ['text/javascript; charset=utf-8', new URL('../ui/assets/pages.js', import.meta.url).href],
+  'charts.js': ['text/javascript; charset=utf-8', new URL('../ui/assets/charts.js', import.meta.url).href],
   'icon.svg': ['image/svg+xml', new URL('../ui/assets/icon.svg', import.meta.url).href],
   'htmx.js': ['text/javascript; charset=utf-8', import.meta.resolve('htmx.org/dist/htmx.min.js')],
   'hx-sse.js': ['text/javascript; charset=utf-8', import.meta.resolve('htmx.org/dist/ext/hx-sse.min.js')],
+  'uplot.js': ['text/javascript; charset=utf-8', import.meta.resolve('uplot/dist/uPlot.iife.min.js')],
+  'uplot.css': ['text/css; charset=utf-8', import.meta.resolve('uplot/dist/uPlot.min.css')],
 }
 
 export function assetRoutes(app: Express): void {

@@ -1,13 +1,10 @@
 // The routes of digests: what applications tell them, and what their next mail would say.
 import type { Express, Request } from 'express'
 import { z } from 'zod'
-import { type DigestRules, digestSchedule, oneLine } from '../digests/events.js'
-import { countOf, countsOf, mailText } from '../digests/mail.js'
+import { type DigestRules, oneLine } from '../digests/events.js'
+import { digestPreview, digestSummary, nextOf, scheduleOf } from '../digests/view.js'
 import { ServiceError } from '../errors.js'
 import { inspect } from '../explain.js'
-import { timestamp } from '../job.js'
-import { findSchedule } from '../schedules/find.js'
-import { planOf } from '../schedules/plan.js'
 import type { Schedule, Store } from '../store/store.js'
 import { invalid } from '../submission.js'
 import { readBody } from './body.js'
@@ -41,7 +38,7 @@ export function digestRoutes(app: Express, options: DigestRoutes): void {
   route(app, '/digests', {
     async get(req, res) {
       readNoQuery(req.query)
-      sendJson(res, 200, { digests: await Promise.all(digests.map(({ name }) => summary(name))) })
+      sendJson(res, 200, { digests: await Promise.all(digests.map(({ name }) => digestSummary(store, name))) })
     },
   })
 
@@ -54,7 +51,7 @@ export function digestRoutes(app: Express, options: DigestRoutes): void {
         throw new ServiceError('malformed_request', 'the body is empty, send {"kind": …, "text": …}')
       const checked = inspect(newEvent, body)
       if (!checked.ok) throw invalid('invalid_request', checked.findings)
-      const schedule = await scheduleOf(digest.name)
+      const schedule = await scheduleOf(store, digest.name)
       if (!(await store.addDigestEvent(digest, { ...checked.data, created_at: now() }))) throw full(schedule)
       sendJson(res, 202, { digest: digest.name, next_at: nextOf(schedule) })
     },
@@ -63,26 +60,9 @@ export function digestRoutes(app: Express, options: DigestRoutes): void {
   route(app, '/digests/:name/preview', {
     async get(req, res) {
       readNoQuery(req.query)
-      const { name } = find(req)
-      const schedule = await scheduleOf(name)
-      const content = await store.digest(name)
-      const { to, subject } = Object(Object(planOf(schedule).job).payload)
-      sendJson(res, 200, {
-        ...(await summary(name)),
-        ...{ to, subject },
-        counts: Object.fromEntries(countsOf(content)),
-        unlisted: content.unlisted,
-        body: mailText(content),
-      })
+      sendJson(res, 200, await digestPreview(store, find(req).name))
     },
   })
-
-  const scheduleOf = (digest: string) => findSchedule(store, digestSchedule(digest))
-
-  async function summary(name: string) {
-    const schedule = await scheduleOf(name)
-    return { name, schedule: schedule.name, next_at: nextOf(schedule), events: countOf(await store.digest(name)) }
-  }
 
   /** The time until its next mail is the time until there is room. */
   function full({ next_at }: Schedule): ServiceError {
@@ -91,14 +71,13 @@ export function digestRoutes(app: Express, options: DigestRoutes): void {
     return new ServiceError('digest_full', detail, retry_after === undefined ? {} : { retry_after })
   }
 
-  function find(req: Request): DigestRules {
-    const digest = digests.find(({ name }) => name === req.params.name)
-    if (digest !== undefined) return digest
-    const known =
-      digests.length === 0 ? 'none is configured' : `there are ${digests.map(({ name }) => name).join(', ')}`
-    throw new ServiceError('digest_not_found', `there is no such digest: ${known}`)
-  }
+  const find = (req: Request) => findDigest(String(req.params.name), digests)
 }
 
-const nextOf = ({ paused_at, next_at }: Schedule) =>
-  paused_at !== null || next_at === null ? null : timestamp(next_at)
+/** @throws ServiceError digest_not_found */
+export function findDigest(name: string, digests: readonly DigestRules[]): DigestRules {
+  const digest = digests.find((one) => one.name === name)
+  if (digest !== undefined) return digest
+  const known = digests.length === 0 ? 'none is configured' : `there are ${digests.map(({ name }) => name).join(', ')}`
+  throw new ServiceError('digest_not_found', `there is no such digest: ${known}`)
+}

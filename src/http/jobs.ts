@@ -7,14 +7,13 @@ import type { FinalWaits } from '../final-waits.js'
 import { isFinal, type Job, type JobWithPayload } from '../job.js'
 import type { JobTypes } from '../job-types.js'
 import { attemptView, deduplicatedJson, jobJson, jobSummary, logView } from '../job-view.js'
-import type { Accepted, JobKey } from '../store/store.js'
-import { invalid, readAdjustment, readSubmission, type SubmissionRules, typeOf } from '../submission.js'
+import { invalid, readAdjustment, typeOf } from '../submission.js'
 import type { JobTracker } from '../tracker.js'
 import type { Why } from '../why.js'
 import { type ArtifactRoutes, artifactRoutes } from './artifacts.js'
 import { ownerOf } from './auth.js'
 import { readBody } from './body.js'
-import { bulkRoutes } from './bulk.js'
+import { type BulkRoutes, bulkRoutes } from './bulk.js'
 import { etagOf, isKnown } from './conditions.js'
 import { sendFragment, wantsHtml } from './fragments.js'
 import { idempotencyKeys } from './idempotency.js'
@@ -22,13 +21,14 @@ import { cursorAfter, readJobQuery } from './job-query.js'
 import { logCursor, readLogQuery } from './log-query.js'
 import { readNoQuery } from './query.js'
 import { route, sendJson, sendJsonText } from './reply.js'
+import type { Submit } from './submit.js'
 import { preferredWait, readWait, whenGone } from './waits.js'
 
-export interface JobRoutes extends ArtifactRoutes {
+export interface JobRoutes extends ArtifactRoutes, BulkRoutes {
   tracker: JobTracker
   waits: FinalWaits
   types: JobTypes
-  submissionRules: SubmissionRules
+  submit: Submit
   body_limit: number
   /** Milliseconds for which an Idempotency-Key is kept. */
   idempotency_window: number
@@ -42,18 +42,8 @@ export interface JobRoutes extends ArtifactRoutes {
 const cancelBody = z.strictObject({ reason: z.string().min(1).max(500).optional() }).default({})
 
 export function jobRoutes(app: Express, options: JobRoutes): void {
-  const {
-    store,
-    tracker,
-    waits,
-    types,
-    submissionRules,
-    body_limit,
-    idempotency_window,
-    now,
-    refuseWhileDraining,
-    why,
-  } = options
+  const { store, tracker, waits, types, submit, body_limit, idempotency_window, now, refuseWhileDraining, why } =
+    options
   artifactRoutes(app, options)
   bulkRoutes(app, options)
 
@@ -68,24 +58,13 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
     return store.get(job.id)
   }
 
-  /** Before anything else: what was right when it was sent first may not be any more. */
-  async function sentBefore([key]: JobKey[], at: number): Promise<Accepted | null> {
-    const [job] = (key && (await store.recall(key, at, false)))?.jobs ?? []
-    return job === undefined ? null : { job, deduplicated: true }
-  }
-
-  function submit(body: unknown, sent: JobKey[], at: number): Promise<Accepted> {
-    const submission = readSubmission(body, submissionRules, at)
-    return tracker.submit({ ...submission, keys: [...sent, ...submission.keys] }, at)
-  }
-
   route(app, '/jobs', {
     async post(req, res) {
       const body = await readBody(req, body_limit, 'type')
       refuseWhileDraining()
       const at = now()
       const sent = idempotencyKeys(req, body, ownerOf(res), at + idempotency_window)
-      const { job: accepted, deduplicated } = (await sentBefore(sent, at)) ?? (await submit(body, sent, at))
+      const { job: accepted, deduplicated } = await submit(body, sent, at)
       const wait = preferredWait(req)
       if (wait !== null) res.setHeader('Preference-Applied', `wait=${wait / 1_000}`)
       const job = (await finalWithin(accepted, wait ?? 0, res)) ?? accepted

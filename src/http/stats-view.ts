@@ -57,6 +57,7 @@ function statsView(counts: Counts, pauses: Pauses, node: NodeView, stats: Stats)
     throughput: stats.throughput,
     wait_ms: stats.wait_ms,
     run_ms: stats.run_ms,
+    last_hour: { ...stats.last_hour, ends_at: timestamp(stats.last_hour.ends_at) },
     types: Object.fromEntries(Object.entries(counts).map(([name, type]) => [name, typeView(name, type, stats)])),
     slots: stats.slots.map(slotView),
   }

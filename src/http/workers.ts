@@ -3,8 +3,10 @@ import type { Express, Request, Response } from 'express'
 import { z } from 'zod'
 import { ServiceError } from '../errors.js'
 import { inspect } from '../explain.js'
+import { timestamp } from '../job.js'
 import type { JobType, JobTypes } from '../job-types.js'
 import type { Metrics } from '../metrics.js'
+import type { Node } from '../nodes.js'
 import { MAX_THREADS } from '../pool/threads.js'
 import { invalid } from '../submission.js'
 import type { JobTracker } from '../tracker.js'
@@ -16,6 +18,7 @@ export interface WorkerRoutes extends StatsSources {
   tracker: JobTracker
   metrics: Metrics
   types: JobTypes
+  nodes(): Node[]
   body_limit: number
 }
 
@@ -24,7 +27,7 @@ const which = z.strictObject({ type: z.string().min(1).optional() }).default({})
 const bound = z.strictObject({ max_workers: z.int().min(1).max(MAX_THREADS) })
 
 export function workerRoutes(app: Express, options: WorkerRoutes): void {
-  const { store, tracker, dispatcher, metrics, types, body_limit } = options
+  const { store, tracker, dispatcher, metrics, types, nodes, body_limit } = options
 
   const view = () => readStats(options)
 
@@ -62,6 +65,10 @@ export function workerRoutes(app: Express, options: WorkerRoutes): void {
   route(app, '/workers/pause', pauseOrResume(true), 'admin')
   route(app, '/workers/resume', pauseOrResume(false), 'admin')
 
+  route(app, '/nodes', {
+    get: (_req, res) => sendJson(res, 200, { nodes: nodes().map(nodeView) }),
+  })
+
   const views = [...types.values()].map(typeView)
   route(app, '/types', {
     async get(_req, res) {
@@ -82,8 +89,12 @@ export function knownType(name: string, types: JobTypes): void {
   throw new ServiceError('unknown_type', `there is no job type "${name.slice(0, 100)}"`, { errors })
 }
 
+function nodeView({ started_at, heartbeat_at, ...node }: Node) {
+  return { ...node, started_at: timestamp(started_at), heartbeat_at: timestamp(heartbeat_at) }
+}
+
 function typeView(type: JobType) {
-  const { name, description, disabled, timeout_ms, retry_count, backoff, payload } = type
+  const { name, description, disabled, timeout_ms, retry_count, backoff } = type
   const { concurrency, reserved, rate, queue_size } = type
   return {
     name,
@@ -97,14 +108,15 @@ function typeView(type: JobType) {
     reserved,
     rate,
     queue_size,
-    payload_schema: payload === null ? {} : jsonSchema(payload),
+    payload_schema: payloadSchema(type),
   }
 }
 
 /** JSON Schema (draft 2020-12) of what a client sends; a schema that has no such form is shown as one that takes all. */
-function jsonSchema(schema: z.ZodType): unknown {
+export function payloadSchema({ payload }: JobType): object {
+  if (payload === null) return {}
   try {
-    return z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
+    return z.toJSONSchema(payload, { io: 'input', unrepresentable: 'any' })
   } catch {
     return {}
   }

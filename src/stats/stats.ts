@@ -2,6 +2,7 @@
 import type { EventBus } from '../events.js'
 import { dueAt, type EventVerb, isFinal, type Job, type Rules } from '../job.js'
 import { type Durations, summarise } from './histogram.js'
+import { createLastHour, type LastHour } from './last-hour.js'
 import { createLoad, type Throughput, type Windows } from './load.js'
 import { createSlidingDurations } from './sliding.js'
 
@@ -54,6 +55,7 @@ export interface Stats extends Measures {
   types: Map<string, Measures>
   throughput: Windows<Throughput>
   utilisation: Windows<number>
+  last_hour: LastHour
   /** All up to `max_workers`, and those above it in which a job still runs. */
   slots: Slot[]
 }
@@ -73,6 +75,7 @@ export function createStats(options: StatsOptions): () => Stats {
   const types = new Map<string, Meters>()
   let swept_at = clock()
   const load = createLoad(clock)
+  const lastHour = createLastHour(now, clock)
   /** By id and run. */
   const runs = new Map<string, Run>()
   /** By number: which run was claimed for it last. */
@@ -88,7 +91,10 @@ export function createStats(options: StatsOptions): () => Stats {
 
   function moved(verb: EventVerb, job: Job): void {
     if (verb === 'submit') return
-    if (isFinal(job.status)) load.ended(job.status)
+    if (isFinal(job.status)) {
+      load.ended(job.status)
+      lastHour.ended(job.status)
+    }
     if (verb === 'claim') claimed(job)
     else if (verb !== 'rescue') ended(job)
   }
@@ -161,6 +167,7 @@ export function createStats(options: StatsOptions): () => Stats {
       types: new Map([...types].map(([type, meters]) => [type, measuresOf(meters)])),
       throughput: load.throughput(),
       utilisation: load.utilisation(),
+      last_hour: lastHour.read(),
       slots: slotList(),
     }
   }

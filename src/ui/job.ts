@@ -4,7 +4,7 @@ import { isFinal, type JobWithPayload, timestamp } from '../job.js'
 import type { Attempt, LogLine } from '../store/store.js'
 import type { Why } from '../why.js'
 import type { Html } from './fragment.js'
-import { age, ago, ahead, bar, button, count, facts, limit, status } from './parts.js'
+import { age, ago, ahead, bar, button, count, facts, jobLink, limit, status, table } from './parts.js'
 
 export interface JobDetails {
   job: JobWithPayload
@@ -56,9 +56,7 @@ function about(job: JobWithPayload, now: number): Html {
     ['Tags', tagged.length === 0 ? null : html`<ul>${tagged}</ul>`],
     [
       'Depends on',
-      job.depends_on.length === 0
-        ? null
-        : html`<ul>${job.depends_on.map((id) => html`<li><a class="mono" href="/ui/jobs/${id}">${id}</a></li>`)}</ul>`,
+      job.depends_on.length === 0 ? null : html`<ul>${job.depends_on.map((id) => html`<li>${jobLink(id)}</li>`)}</ul>`,
     ],
   ])}</section>`
 }
@@ -100,7 +98,7 @@ function timeline(attempts: readonly Attempt[]): Html {
     return html`<tr><th scope="row">${attempt}</th><td>${run}</td><td><time datetime="${timestamp(started_at)}">${timestamp(started_at)}</time></td><td>${lasted}</td><td>${outcome ?? 'running'}</td><td>${why}</td><td>${node}, ${slot}</td></tr>`
   })
   return html`<section aria-labelledby="attempts"><h2 id="attempts">Attempts</h2>
-<div class="scroll" tabindex="0" role="region" aria-labelledby="attempts"><table><thead><tr><th scope="col">Attempt</th><th scope="col">Run</th><th scope="col">Started</th><th scope="col">Took</th><th scope="col">Outcome</th><th scope="col">Why</th><th scope="col">Node, slot</th></tr></thead><tbody>${rows}</tbody></table></div></section>`
+${table('attempts', ['Attempt', 'Run', 'Started', 'Took', 'Outcome', 'Why', 'Node, slot'], rows, '')}</section>`
 }
 
 function log(id: string, lines: readonly LogLine[]): Html {

@@ -1,8 +1,9 @@
-// The list of jobs: filters, search by id, and what each is doing.
+// The list of jobs: filters, search by id, what each is doing, and what can be done to many at once.
 import { html } from 'hono/html'
-import { isFinal, JOB_STATUSES, type Job } from '../job.js'
+import { FINAL_STATUSES, isFinal, JOB_STATUSES, type Job, OPEN_STATUSES } from '../job.js'
+import { BULK_LABELS, type BulkVerb } from './bulk.js'
 import type { Html } from './fragment.js'
-import { ago, ahead, bar, status } from './parts.js'
+import { ago, ahead, jobLink, measured, status, table } from './parts.js'
 
 /** As they stand in the address. */
 export interface JobFilters {
@@ -18,11 +19,14 @@ export interface JobList {
   now: number
 }
 
+/** Of the form whose boxes stand in the rows. */
+const SELECTION = 'selection'
+
 export function jobList({ jobs, next, now }: JobList): Html {
   const rows = jobs.map((job) => row(job, now))
-  const body = rows.length === 0 ? html`<tr><td colspan="7" class="quiet">no jobs fit</td></tr>` : rows
   const more = next === null ? '' : html`<p><a href="${next}">Older jobs</a></p>`
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Jobs"><table><thead><tr><th scope="col">Job</th><th scope="col">Type</th><th scope="col">Status</th><th scope="col">Attempt</th><th scope="col">Progress</th><th scope="col">Submitted</th><th scope="col">Why</th></tr></thead><tbody>${body}</tbody></table></div>${more}`
+  const columns = ['', 'Job', 'Type', 'Status', 'Attempt', 'Progress', 'Submitted', 'Why']
+  return html`${table('Jobs', columns, rows, 'no jobs fit')}${more}`
 }
 
 export function jobFilters(filter: JobFilters, types: readonly string[]): Html {
@@ -36,13 +40,33 @@ export function jobFilters(filter: JobFilters, types: readonly string[]): Html {
 <label>Type <select name="type">${options(types, filter.type)}</select></label>
 <label>Tag <input name="tag" value="${filter.tag}" placeholder="name:value"></label>
 <button type="submit">Show</button></form>
-<form action="/ui/find" role="search" aria-label="Find by id"><label>Id <input name="id" required></label><button type="submit">Find</button></form></div>`
+<form action="/ui/find" role="search" aria-label="Find by id"><label>Id <input name="id" required></label><button type="submit">Find</button></form></div>
+${bulkActions(filter)}`
+}
+
+/** Only what can be done to jobs of that status. */
+function bulkActions(filter: JobFilters): Html {
+  const fits = (statuses: readonly string[]) => filter.status === '' || statuses.includes(filter.status)
+  const verbs: BulkVerb[] = [
+    ...(fits(OPEN_STATUSES) ? (['cancel'] as const) : []),
+    ...(fits(FINAL_STATUSES) ? (['rerun'] as const) : []),
+  ]
+  const selected = verbs.map(
+    (verb) => html`<button type="submit" name="verb" value="${verb}">${BULK_LABELS[verb].selected}</button>`,
+  )
+  const asked = Object.entries(filter).filter(([, value]) => value !== '')
+  const all = verbs.map((verb) => {
+    const query = new URLSearchParams([['verb', verb], ...asked])
+    return html`<a class="button" href="/ui/jobs/all?${query}">${BULK_LABELS[verb].all}…</a>`
+  })
+  return html`<form id="${SELECTION}" class="buttons bulk" method="post" action="/ui/jobs/selected"><label class="box"><input type="checkbox" data-all="${SELECTION}"> All on this page</label>${selected}${all}</form>`
 }
 
 function row(job: Job, now: number): Html {
   const { id, type, attempt, max_attempts, progress, created_at, run_at, slot, reason_detail } = job
   const where = job.status === 'processing' && slot !== null ? html` in slot ${slot}` : ''
   const due = run_at !== null && !isFinal(job.status) ? html` ${ahead(run_at, now)}` : ''
-  const done = job.status === 'processing' ? html`${bar(progress, `Job ${id}`)} ${progress} %` : `${progress} %`
-  return html`<tr><th scope="row"><a class="mono" href="/ui/jobs/${id}">${id}</a></th><td>${type}</td><td>${status(job.status)}${where}${due}</td><td>${attempt} of ${max_attempts}</td><td>${done}</td><td>${ago(created_at, now)}</td><td>${reason_detail}</td></tr>`
+  const done = job.status === 'processing' ? measured(progress, `Job ${id}`) : `${progress} %`
+  const box = html`<input type="checkbox" form="${SELECTION}" name="job.${id}" aria-label="Select ${id}">`
+  return html`<tr id="job-${id}"><td>${box}</td><th scope="row">${jobLink(id)}</th><td>${type}</td><td>${status(job.status)}${where}${due}</td><td>${attempt} of ${max_attempts}</td><td>${done}</td><td>${ago(created_at, now)}</td><td>${reason_detail}</td></tr>`
 }

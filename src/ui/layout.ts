@@ -5,8 +5,12 @@ import type { Html } from './fragment.js'
 const PAGES = [
   ['/ui/', 'Overview'],
   ['/ui/jobs', 'Jobs'],
+  ['/ui/submit', 'Submit'],
   ['/ui/schedules', 'Schedules'],
+  ['/ui/digests', 'Digests'],
+  ['/ui/types', 'Types'],
   ['/ui/workers', 'Workers'],
+  ['/ui/nodes', 'Nodes'],
 ] as const
 
 export interface View {
@@ -16,12 +20,19 @@ export interface View {
   body: Html
   /** Where the stream is that keeps `body` up to date; null: it does not change any more. */
   live: string | null
+  /** Whether it has charts. */
+  charts?: boolean | undefined
 }
 
+const CHARTS = html`
+<link rel="stylesheet" href="/ui/assets/uplot.css">
+<script src="/ui/assets/uplot.js"></script>
+<script src="/ui/assets/charts.js" defer></script>`
+
 /** The scripts are not deferred: htmx begins with what is there when the document is whole, its extension has to be. */
-export function page({ title, head, body, live }: View, path: string): Html {
+export function page({ title, head, body, live, charts = false }: View, path: string): Html {
   const links = PAGES.map(([href, name]) => {
-    const here = href === path ? html` aria-current="page"` : ''
+    const here = isUnder(path, href) ? html` aria-current="${href === path ? 'page' : 'true'}"` : ''
     return html`<a href="${href}"${here}>${name}</a>`
   })
   const stream = live === null ? '' : html` hx-sse:connect="${live}" hx-sse:close="done" hx-swap="innerMorph"`
@@ -36,6 +47,7 @@ export function page({ title, head, body, live }: View, path: string): Html {
 <link rel="stylesheet" href="/ui/assets/pages.css">
 <script src="/ui/assets/htmx.js"></script>
 <script src="/ui/assets/hx-sse.js"></script>
+<script src="/ui/assets/pages.js" defer></script>${charts ? CHARTS : ''}
 </head>
 <body>
 <a class="skip" href="#main">To the content</a>
@@ -45,3 +57,6 @@ export function page({ title, head, body, live }: View, path: string): Html {
 </html>
 `
 }
+
+/** The page of a job is one of the jobs. */
+const isUnder = (path: string, href: string) => path === href || (href !== '/ui/' && path.startsWith(`${href}/`))

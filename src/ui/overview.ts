@@ -2,11 +2,14 @@
 import { html } from 'hono/html'
 import type { StatsView } from '../http/stats-view.js'
 import { JOB_STATUSES } from '../job.js'
+import { chart } from './chart.js'
 import type { Html } from './fragment.js'
-import { bar, count, status, took } from './parts.js'
+import { bar, count, jobLink, measured, status, table, took } from './parts.js'
 
-export function overview(stats: StatsView): Html {
-  return html`<h1>Overview</h1>${paused(stats)}${depth(stats)}${slots(stats)}${speed(stats)}${types(stats)}`
+/** Its charts change little within a second: the stream that keeps the page up to date leaves them as they are. */
+export function overview(stats: StatsView, live: boolean): Html {
+  const drawn = html`<div id="charts" class="columns" hx-morph-skip hx-get="/ui/charts" hx-trigger="every 15s" hx-swap="innerMorph">${live ? '' : charts(stats)}</div>`
+  return html`<h1>Overview</h1>${paused(stats)}${depth(stats)}${slots(stats)}${drawn}${speed(stats)}${types(stats)}`
 }
 
 function paused({ paused, paused_types }: StatsView): Html {
@@ -26,17 +29,27 @@ function depth({ jobs_by_status, queued_jobs, queue_size }: StatsView): Html {
 <p>${bar(full, 'Queue')} ${count(queued_jobs)} pending of at most ${count(queue_size)}</p></section>`
 }
 
-function slots({ slots, max_workers, threads }: StatsView): Html {
+function slots(stats: StatsView): Html {
+  const { slots, max_workers, threads } = stats
   const busy = slots.filter(({ job }) => job !== null).length
+  return html`<section aria-labelledby="slots"><h2 id="slots">Slots</h2>
+<p>${busy} of ${max_workers} busy, ${threads} ${threads === 1 ? 'thread' : 'threads'}</p>${slotTable(stats)}</section>`
+}
+
+/** What runs in each. */
+export function slotTable({ slots }: Pick<StatsView, 'slots'>): Html {
   const rows = slots.map(({ slot, job }) => {
     if (job === null) return html`<tr><th scope="row">${slot}</th><td colspan="4" class="quiet">free</td></tr>`
     const { id, type, attempt, progress, progress_note } = job
-    return html`<tr><th scope="row">${slot}</th><td>${type}</td><td><a class="mono" href="/ui/jobs/${id}">${id}</a></td>
-<td>${bar(progress, `${type} in slot ${slot}`)} ${progress} %</td><td>${progress_note ?? `attempt ${attempt}`}</td></tr>`
+    return html`<tr><th scope="row">${slot}</th><td>${type}</td><td>${jobLink(id)}</td>
+<td>${measured(progress, `${type} in slot ${slot}`)}</td><td>${progress_note ?? `attempt ${attempt}`}</td></tr>`
   })
-  return html`<section aria-labelledby="slots"><h2 id="slots">Slots</h2>
-<p>${busy} of ${max_workers} busy, ${threads} ${threads === 1 ? 'thread' : 'threads'}</p>
-<div class="scroll" tabindex="0" role="region" aria-labelledby="slots"><table><thead><tr><th scope="col">Slot</th><th scope="col">Type</th><th scope="col">Job</th><th scope="col">Progress</th><th scope="col">Note</th></tr></thead><tbody>${rows}</tbody></table></div></section>`
+  return table('Slots', ['Slot', 'Type', 'Job', 'Progress', 'Note'], rows, 'no slots')
+}
+
+export function charts({ last_hour: { ends_at, completed, failed, cancelled } }: StatsView): Html {
+  return html`${chart('throughput', 'Throughput, jobs a minute', ends_at, { completed })}
+${chart('failures', 'Failures, jobs a minute', ends_at, { failed, cancelled })}`
 }
 
 function speed({ throughput, utilisation, wait_ms, run_ms }: StatsView): Html {
@@ -59,9 +72,9 @@ function speed({ throughput, utilisation, wait_ms, run_ms }: StatsView): Html {
       html`<tr><th scope="row">${name}</th><td>${took(p50)}</td><td>${took(p95)}</td><td>${took(p99)}</td><td>${took(max)}</td></tr>`,
   )
   return html`<div class="columns"><section aria-labelledby="ended"><h2 id="ended">Ended per minute</h2>
-<table><thead><tr><th scope="col">Last</th><th scope="col">Completed</th><th scope="col">Failed</th><th scope="col">Slots used</th></tr></thead><tbody>${rows}</tbody></table></section>
+${table('ended', ['Last', 'Completed', 'Failed', 'Slots used'], rows, '')}</section>
 <section aria-labelledby="times"><h2 id="times">Times, last 15 min</h2>
-<table><thead><tr><th scope="col"></th><th scope="col">p50</th><th scope="col">p95</th><th scope="col">p99</th><th scope="col">Longest</th></tr></thead><tbody>${measures}</tbody></table></section></div>`
+${table('times', ['Measure', 'p50', 'p95', 'p99', 'Longest'], measures, '')}</section></div>`
 }
 
 function types({ types }: StatsView): Html {
@@ -69,7 +82,6 @@ function types({ types }: StatsView): Html {
     ([name, type]) =>
       html`<tr><th scope="row"><a href="/ui/jobs?type=${encodeURIComponent(name)}">${name}</a></th><td>${count(type.pending)}</td><td>${count(type.processing)}</td><td>${count(type.completed_jobs)}</td><td>${count(type.failed_jobs)}</td><td>${took(type.wait_ms.p95)}</td><td>${took(type.run_ms.p95)}</td></tr>`,
   )
-  const body = rows.length === 0 ? html`<tr><td colspan="7" class="quiet">no jobs yet</td></tr>` : rows
-  return html`<section aria-labelledby="types"><h2 id="types">Types</h2>
-<div class="scroll" tabindex="0" role="region" aria-labelledby="types"><table><thead><tr><th scope="col">Type</th><th scope="col">Pending</th><th scope="col">Running</th><th scope="col">Completed</th><th scope="col">Failed</th><th scope="col">Wait p95</th><th scope="col">Run p95</th></tr></thead><tbody>${body}</tbody></table></div></section>`
+  const columns = ['Type', 'Pending', 'Running', 'Completed', 'Failed', 'Wait p95', 'Run p95']
+  return html`<section aria-labelledby="types"><h2 id="types">Types</h2>${table('types', columns, rows, 'no jobs yet')}</section>`
 }

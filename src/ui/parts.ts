@@ -14,6 +14,10 @@ export const status = (name: JobStatus): Html => html`<span class="status ${name
 export const bar = (percent: number, label: string): Html =>
   html`<progress max="100" value="${percent}" aria-label="${label}">${percent} %</progress>`
 
+/** With the figure beside it. */
+export const measured = (percent: number, label: string): Html =>
+  html`<span class="measured">${bar(percent, label)} ${percent} %</span>`
+
 export const count = (n: number): string => n.toLocaleString('en-US')
 
 /** Rounded, as people say it: "3 h". */
@@ -34,6 +38,10 @@ export function ahead(at: number, now: number): Html {
   return html`<time datetime="${timestamp(at)}" title="${timestamp(at)}">${words}</time>`
 }
 
+/** Narrow pages show the end of an id only: that of a moment's jobs begin alike. */
+export const jobLink = (id: string): Html =>
+  html`<a class="mono" href="/ui/jobs/${id}"><span class="head">${id.slice(0, -12)}</span>${id.slice(-12)}</a>`
+
 /** Milliseconds of a measurement; there may be none. */
 export const took = (ms: number | null): string => (ms === null ? '–' : age(ms))
 
@@ -43,6 +51,16 @@ export const limit = (ms: number): string => formatDuration(ms)
 export function facts(entries: readonly (readonly [string, Html | string | number | null])[]): Html {
   const shown = entries.filter(([, value]) => value !== null)
   return html`<dl class="facts">${shown.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`
+}
+
+/**
+ * Rows of a table that can be scrolled where it is wider than its page. `name` is the id of the heading above it, or says
+ * what it lists; `none` stands where there are no rows.
+ */
+export function table(name: string, columns: readonly string[], rows: readonly Html[], none: string): Html {
+  const label = /^[a-z]/.test(name) ? html`aria-labelledby="${name}"` : html`aria-label="${name}"`
+  const body = rows.length === 0 ? html`<tr><td colspan="${columns.length}" class="quiet">${none}</td></tr>` : rows
+  return html`<div class="scroll" tabindex="0" role="region" ${label}><table><thead><tr>${columns.map((column) => html`<th scope="col">${column}</th>`)}</tr></thead><tbody>${body}</tbody></table></div>`
 }
 
 /** A form of one button: it works without scripts. */

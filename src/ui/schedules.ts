@@ -2,7 +2,7 @@
 import { html } from 'hono/html'
 import type { scheduleView, systemHistoryView, systemView, tickView } from '../schedules/view.js'
 import type { Html } from './fragment.js'
-import { ago, ahead, button, count, facts } from './parts.js'
+import { ago, ahead, button, count, facts, jobLink, table } from './parts.js'
 
 /** As GET /schedules shows them. */
 export type ShownSchedule = ReturnType<typeof scheduleView> | ReturnType<typeof systemView>
@@ -13,8 +13,7 @@ export function scheduleList(schedules: readonly ShownSchedule[], now: number): 
     (one) =>
       html`<tr><th scope="row"><a href="/ui/schedules/${one.name}">${one.name}</a></th><td>${one.source}</td><td>${timing(one)}</td><td>${what(one)}</td><td>${next(one, now)}</td></tr>`,
   )
-  return html`<h1>Schedules</h1>
-<div class="scroll" tabindex="0" role="region" aria-label="Schedules"><table><thead><tr><th scope="col">Name</th><th scope="col">From</th><th scope="col">When</th><th scope="col">What</th><th scope="col">Next</th></tr></thead><tbody>${rows}</tbody></table></div>`
+  return html`<h1>Schedules</h1>${table('Schedules', ['Name', 'From', 'When', 'What', 'Next'], rows, 'none')}`
 }
 
 export interface ScheduleDetails {
@@ -49,12 +48,10 @@ ${past(history)}`
 function past(history: readonly ShownTick[]): Html {
   const rows = history.map(({ tick_at, until, outcome, job_id, detail }) => {
     const span = until === null ? tick_at : `${tick_at} to ${until}`
-    const job = job_id === null ? '' : html`<a class="mono" href="/ui/jobs/${job_id}">${job_id}</a>`
+    const job = job_id === null ? '' : jobLink(job_id)
     return html`<tr><th scope="row">${span}</th><td>${outcome}</td><td>${job}</td><td>${detail}</td></tr>`
   })
-  const body = rows.length === 0 ? html`<tr><td colspan="4" class="quiet">no ticks yet</td></tr>` : rows
-  return html`<section aria-labelledby="history"><h2 id="history">History</h2>
-<div class="scroll" tabindex="0" role="region" aria-labelledby="history"><table><thead><tr><th scope="col">Tick</th><th scope="col">Outcome</th><th scope="col">Job</th><th scope="col">Why</th></tr></thead><tbody>${body}</tbody></table></div></section>`
+  return html`<section aria-labelledby="history"><h2 id="history">History</h2>${table('history', ['Tick', 'Outcome', 'Job', 'Why'], rows, 'no ticks yet')}</section>`
 }
 
 function timing(schedule: ShownSchedule): Html {

@@ -22,7 +22,17 @@ async function seriousIssues({ page }: Visit): Promise<string[]> {
 
 const isTooWide = ({ page }: Visit) => page.evaluate('document.documentElement.scrollWidth > innerWidth')
 
-const upkeep = ['/ui/schedules', '/ui/schedules/system.retention', '/ui/workers']
+const others = [
+  ...['/ui/submit', '/ui/submit/email', '/ui/submit/greet', '/ui/jobs/all?verb=cancel', '/ui/types', '/ui/types/email'],
+  ...[
+    '/ui/schedules',
+    '/ui/schedules/system.retention',
+    '/ui/digests',
+    '/ui/digests/daily',
+    '/ui/workers',
+    '/ui/nodes',
+  ],
+]
 
 describe.skipIf(CHROMIUM === undefined)('the pages (skipped without Chromium)', () => {
   test('follow a job: its bar moves, an endless one is cancelled, a failed one runs again', async () => {
@@ -50,6 +60,77 @@ describe.skipIf(CHROMIUM === undefined)('the pages (skipped without Chromium)', 
     await job.page.getByRole('button', { name: 'Run again' }).click()
     await job.page.getByRole('cell', { name: 'fail', exact: true }).nth(1).waitFor()
     expect([bar.errors, bar.foreign, job.errors, job.foreign]).toEqual([[], [], [], []])
+  }, 60_000)
+
+  test('a job is submitted by a form, once although its button is clicked twice', async () => {
+    const { url, http } = await startService({ types: ['hash'] })
+    const { page, errors, foreign } = await visit(`${url}/ui/submit/hash`)
+    await page.getByLabel('payload').fill('{"rounds": 3000}')
+    await page.getByRole('button', { name: 'Submit' }).dblclick()
+    await page.getByRole('heading', { name: 'hash processing' }).waitFor()
+    const bar = page.locator('main progress').first()
+    const before = await until('its bar has moved', async () => Number(await bar.getAttribute('value')))
+    await until('its bar moves on', async () => Number(await bar.getAttribute('value')) > before)
+    expect((await http.get('/jobs').expect(200)).body.jobs).toHaveLength(1)
+    expect([errors, foreign]).toEqual([[], []])
+  }, 60_000)
+
+  test('a refused form keeps what was typed in, and says what is wrong beside its field', async () => {
+    const { url } = await startService()
+    const { page, foreign } = await visit(`${url}/ui/submit/email`)
+    await page.getByRole('textbox', { name: 'to', exact: true }).fill('nobody')
+    await page.getByLabel('subject').fill('Hello "you"')
+    await page.getByRole('textbox', { name: 'body', exact: true }).fill('<b>one</b>\ntwo')
+    await page.getByRole('button', { name: 'Submit' }).click()
+    await page.locator('[name="/payload/to"][aria-invalid]').waitFor()
+    expect(await page.getByRole('textbox', { name: 'body', exact: true }).inputValue()).toBe('<b>one</b>\ntwo')
+    await page.getByRole('textbox', { name: 'to', exact: true }).fill('user@example.com')
+    await page.getByRole('button', { name: 'Submit' }).click()
+    await page.getByRole('heading', { name: 'email completed' }).waitFor()
+    expect(await page.getByText('Hello').first().textContent()).toContain(String.raw`Hello \"you\"`)
+    expect(foreign).toEqual([])
+  }, 60_000)
+
+  test('boxes stay ticked while the list is kept up to date, and what is ticked is cancelled', async () => {
+    const { url, submit, reaches } = await startService()
+    const first = await submit({ type: 'greet', delay: '1h', payload: { name: 'x' } })
+    const { page, errors } = await visit(`${url}/ui/jobs`)
+    await page.getByLabel(`Select ${first.id}`).check()
+    const second = await submit({ type: 'greet', delay: '1h', payload: { name: 'x' } })
+    await page.getByLabel(`Select ${second.id}`).waitFor()
+    expect(await page.getByLabel(`Select ${first.id}`).isChecked()).toBe(true)
+    expect(await page.getByLabel(`Select ${second.id}`).isChecked()).toBe(false)
+    await page.getByRole('button', { name: 'Cancel selected' }).click()
+    await page.getByText('1 cancelled').waitFor()
+    await reaches(first.id, 'cancelled')
+    await page.getByRole('link', { name: 'To the jobs' }).click()
+    await page.getByLabel('All on this page').check()
+    await page.getByRole('button', { name: 'Run selected again' }).click()
+    await page.getByText('1 run again').waitFor()
+    await page.getByText('1 had not ended').waitFor()
+    expect(errors).toEqual([])
+  }, 60_000)
+
+  test('charts are drawn, follow what happens and the size of the page, and stay while the rest changes', async () => {
+    const { url, submit, ends, http } = await startService({ types: ['throws'] })
+    const { page, errors, foreign } = await visit(`${url}/ui/`)
+    const charts = page.locator('.chart canvas')
+    await until('both are drawn', async () => (await charts.count()) === 2)
+    const drawn = () => page.evaluate('document.querySelectorAll(".chart canvas")[1].toDataURL()')
+    const before = await drawn()
+    await ends((await submit({ type: 'throws' })).id)
+    await page.getByRole('link', { name: 'throws' }).waitFor()
+    const { text } = await http.get('/ui/charts').expect(200)
+    // As the page itself asks for it every quarter of a minute.
+    await page.evaluate(`htmx.ajax('GET', '/ui/charts', { target: '#charts', swap: 'innerMorph' })`)
+    await until('the failure is in it', async () => (await drawn()) !== before)
+    expect(text).toContain('1 failed')
+    expect(await charts.count()).toBe(2)
+    const width = async () => Number((await charts.first().boundingBox())?.width)
+    const wide = await width()
+    await page.setViewportSize({ width: 390, height: 800 })
+    await until('it fits', async () => (await width()) < Math.min(wide, 390))
+    expect([errors, foreign]).toEqual([[], []])
   }, 60_000)
 
   test('the overview shows what comes and goes, without being loaded anew', async () => {
@@ -84,18 +165,21 @@ describe.skipIf(CHROMIUM === undefined)('the pages (skipped without Chromium)', 
   ] as const)(
     'axe finds nothing serious, and nothing runs out of the page: %s, %j',
     async (colorScheme, viewport) => {
-      const { url, submit, reaches } = await startService({ types: ['throws'], config: { worker: { max_workers: 2 } } })
+      const daily = { schedule: '0 7 * * *', recipients: 'ops@example.com', subject: 'Yesterday' }
+      const config = { worker: { max_workers: 2 }, digests: { daily } }
+      const { url, submit, reaches } = await startService({ types: ['throws'], config })
       const failed = await submit({ type: 'throws' })
       await reaches(failed.id, 'failed')
       const running = await submit({ type: 'polite', payload: {} })
       await reaches(running.id, 'processing')
       for (let i = 0; i < 3; i += 1) await submit({ type: 'greet', delay: '1h', payload: { name: 'x'.repeat(300) } })
-      for (const path of ['/ui/', '/ui/jobs', `/ui/jobs/${running.id}`, `/ui/jobs/${failed.id}`, ...upkeep]) {
-        const seen = await visit(url + path, [], viewport)
-        await seen.page.emulateMedia({ colorScheme })
+      const seen = await visit(`${url}/ui/`, [], viewport)
+      await seen.page.emulateMedia({ colorScheme })
+      for (const path of ['/ui/', '/ui/jobs', `/ui/jobs/${running.id}`, `/ui/jobs/${failed.id}`, ...others]) {
+        await seen.page.goto(url + path)
         expect([path, await seriousIssues(seen), await isTooWide(seen), seen.errors]).toEqual([path, [], false, []])
       }
     },
-    60_000,
+    120_000,
   )
 })

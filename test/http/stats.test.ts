@@ -25,6 +25,7 @@ test('names what it always named first, then the measures of a node on which not
     'throughput',
     'wait_ms',
     'run_ms',
+    'last_hour',
     'types',
     'slots',
   ])

@@ -1,31 +1,25 @@
-// The pages of what keeps jobmill going: schedules, workers, types.
+// The pages of what happens by itself: schedules and digests.
 import type { Request } from 'express'
-import { z } from 'zod'
-import type { Dispatcher } from '../dispatcher.js'
-import { inspect } from '../explain.js'
-import type { JobTypes } from '../job-types.js'
-import { MAX_THREADS } from '../pool/threads.js'
+import type { DigestRules } from '../digests/events.js'
+import { digestPreview, digestSummary } from '../digests/view.js'
 import { findSchedule } from '../schedules/find.js'
 import type { Firing } from '../schedules/firing.js'
 import type { Schedules } from '../schedules/schedules.js'
 import { scheduleView, systemHistoryView, systemView, tickView } from '../schedules/view.js'
-import { invalid } from '../submission.js'
-import type { JobTracker } from '../tracker.js'
+import type { Store } from '../store/store.js'
+import { digestDetails, digestList } from '../ui/digests.js'
 import { scheduleDetails, scheduleList } from '../ui/schedules.js'
-import { workersPage } from '../ui/workers.js'
 import type { SystemSchedules } from '../upkeep/system-schedules.js'
+import { findDigest } from './digests.js'
 import type { Pages } from './pages.js'
 import { listSchedules } from './schedules.js'
-import { readStats, type StatsSources } from './stats-view.js'
-import { knownType } from './workers.js'
 
-export interface UpkeepPages extends StatsSources {
-  tracker: JobTracker
-  dispatcher: Dispatcher
-  types: JobTypes
+export interface SchedulePages {
+  store: Store
   schedules: Schedules
   firing: Firing
   system: SystemSchedules
+  digests: readonly DigestRules[]
   now(): number
 }
 
@@ -33,12 +27,8 @@ const MOST_SCHEDULES = 500
 const NEXT_TICKS = 10
 const PAST_TICKS = 50
 
-export function upkeepPages({ show, form }: Pages, options: UpkeepPages): void {
-  schedulePages({ show, form }, options)
-  workerPages({ show, form }, options)
-}
-
-function schedulePages({ show, form }: Pages, { store, schedules, firing, system, now }: UpkeepPages): void {
+export function schedulePages({ show, form }: Pages, options: SchedulePages): void {
+  const { store, schedules, firing, system, digests, now } = options
   const nameOf = (req: Request) => String(req.params.name)
   const pathOf = (req: Request) => `/ui/schedules/${encodeURIComponent(nameOf(req))}`
 
@@ -74,37 +64,14 @@ function schedulePages({ show, form }: Pages, { store, schedules, firing, system
       await schedules.pause(nameOf(req), paused)
       return pathOf(req)
     })
-}
 
-const scale = z.object({ max_workers: z.coerce.number().int().min(1).max(MAX_THREADS) })
-
-function workerPages({ show, form }: Pages, options: UpkeepPages): void {
-  const { tracker, dispatcher, types } = options
-
-  show('/ui/workers', async () => {
-    const body = workersPage(await readStats(options), [...types.values()], MAX_THREADS)
-    // What is typed in would be lost with each new state of the page.
-    return { title: 'Workers', body, over: true }
+  show('/ui/digests', async () => {
+    const all = await Promise.all(digests.map(({ name }) => digestSummary(store, name)))
+    return { title: 'Digests', body: digestList(all, now()), over: false }
   })
 
-  const scaled = async (_req: Request, body: unknown) => {
-    const checked = inspect(scale, body ?? {})
-    if (!checked.ok) throw invalid('invalid_request', checked.findings)
-    dispatcher.resize(checked.data.max_workers)
-    return '/ui/workers'
-  }
-  form('/ui/workers/scale', scaled, 'admin')
-
-  for (const [verb, paused] of [
-    ['pause', true],
-    ['resume', false],
-  ] as const) {
-    const pause = async (type: string | null) => {
-      if (type !== null) knownType(type, types)
-      await tracker.pause(type, paused)
-      return '/ui/workers'
-    }
-    form(`/ui/workers/${verb}`, () => pause(null), 'admin')
-    form(`/ui/types/:name/${verb}`, (req) => pause(String(req.params.name)), 'admin')
-  }
+  show('/ui/digests/:name', async (req) => {
+    const { name } = findDigest(nameOf(req), digests)
+    return { title: name, body: digestDetails(await digestPreview(store, name), now()), over: false }
+  })
 }

@@ -1,0 +1,158 @@
+// The pages of jobs: the list with what can be done to many at once, and one job.
+import type { Request } from 'express'
+import { z } from 'zod'
+import { type Bulk, rerunUnlessMoved } from '../bulk.js'
+import { ServiceError } from '../errors.js'
+import { inspect } from '../explain.js'
+import { isFinal, type Job } from '../job.js'
+import type { JobFeed } from '../job-feed.js'
+import type { JobTypes } from '../job-types.js'
+import type { Store } from '../store/store.js'
+import { invalid, typeOf } from '../submission.js'
+import type { JobTracker } from '../tracker.js'
+import { type BulkVerb, bulkAnswer, bulkQuestion } from '../ui/bulk.js'
+import { jobDetails } from '../ui/job.js'
+import { jobFilters, jobList } from '../ui/jobs.js'
+import type { Why } from '../why.js'
+import { cancelBody, rerunBody } from './bulk.js'
+import { cursorAfter, readJobQuery, withFirstId } from './job-query.js'
+import { found } from './jobs.js'
+import type { Pages } from './pages.js'
+import { readQuery } from './query.js'
+
+export interface JobPages {
+  store: Store
+  tracker: JobTracker
+  types: JobTypes
+  bulk: Bulk
+  feed: JobFeed
+  now(): number
+  why(job: Job): Promise<Why>
+}
+
+/** Lines of the last run that the page of a job shows: as many as are kept of one by default. */
+const MOST_LINES = 1_000
+const REASON = 'cancelled on a page'
+
+/** Empty fields of a form are none. */
+const given = (fields: object) => Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== ''))
+
+export function jobPages(pages: Pages, options: JobPages): void {
+  listPages(pages, options)
+  bulkPages(pages, options)
+  onePage(pages, options)
+}
+
+function listPages({ show }: Pages, { store, types, now }: JobPages): void {
+  show('/ui/jobs', async (req) => {
+    const asked = given(req.query)
+    const { filter, limit, before } = readJobQuery(asked)
+    const { jobs, next } = await store.list(filter, limit, before)
+    const text = (name: string) => String(asked[name] ?? '')
+    const shown = { status: text('status'), type: text('type'), tag: text('tag') }
+    const following = new URLSearchParams(given(shown))
+    if (next !== null) following.set('cursor', cursorAfter(next, filter))
+    const older = next === null ? null : `/ui/jobs?${following}`
+    const body = jobList({ jobs, next: older, now: now() })
+    return { title: 'Jobs', head: jobFilters(shown, [...types.keys()]), body, over: false }
+  })
+}
+
+const verb = z.enum(['cancel', 'rerun'])
+const all = z.strictObject({
+  verb,
+  status: z.string().optional(),
+  type: z.string().optional(),
+  tag: z.string().optional(),
+})
+const selection = z.looseObject({ verb })
+
+function bulkPages({ show, form }: Pages, { tracker, types, bulk, store }: JobPages): void {
+  async function ask(req: Request) {
+    const { verb, ...filter } = readQuery(all, given(req.query))
+    checked(verb, filter)
+    return { title: 'Many jobs', body: bulkQuestion(verb, filter), over: true }
+  }
+
+  async function action(_req: Request, body: unknown) {
+    const { verb, ...filter } = read(all, given(Object(body)))
+    const { more, ...told } = await move(verb, checked(verb, filter))
+    return { status: 200, title: 'Many jobs', body: bulkAnswer(verb, filter, inWords(told), more) }
+  }
+  show('/ui/jobs/all', ask, { action })
+
+  form('/ui/jobs/selected', async (_req, body) => {
+    const { verb, ...boxes } = read(selection, body)
+    const ids = Object.keys(boxes).flatMap((name) => (name.startsWith('job.') ? [name.slice('job.'.length)] : []))
+    if (ids.length === 0) throw new ServiceError('invalid_request', 'no job was selected')
+    const answers = await Promise.all(ids.map((id) => (verb === 'cancel' ? cancel(id) : rerun(id))))
+    const told: Record<string, number> = {}
+    for (const answer of answers) told[answer] = (told[answer] ?? 0) + 1
+    return { status: 200, title: 'Many jobs', body: bulkAnswer(verb, {}, inWords(told), false) }
+  })
+
+  const move = (verb: BulkVerb, { filter }: ReturnType<typeof checked>) =>
+    verb === 'cancel' ? bulk.cancel(withFirstId(filter), REASON) : bulk.rerun(withFirstId(filter))
+
+  async function cancel(id: string): Promise<string> {
+    return (await tracker.cancel(id, REASON))?.answer ?? 'gone'
+  }
+
+  async function rerun(id: string): Promise<string> {
+    const job = await store.get(id)
+    if (job === null) return 'gone'
+    if (types.get(job.type)?.disabled !== null) return 'without_type'
+    return (await rerunUnlessMoved(tracker, id)) === null ? 'open' : 'rerun'
+  }
+}
+
+function onePage({ show, form }: Pages, { store, tracker, types, feed, why, now }: JobPages): void {
+  const idOf = (req: Request) => String(req.params.id)
+
+  const read = async (req: Request) => {
+    const job = found(await store.get(idOf(req)), req)
+    const attempts = await store.attempts(job.id)
+    const logs = await store.logs(job.id, { run: job.run - 1, line: Number.MAX_SAFE_INTEGER }, MOST_LINES)
+    const body = jobDetails({ job, attempts, logs, why: await why(job), now: now() })
+    return { title: `${job.type} ${job.status}`, body, over: isFinal(job.status) }
+  }
+  show('/ui/jobs/:id', read, {
+    watch: (req) => (changed) => feed.subscribe(({ job }) => job.id === idOf(req) && changed()),
+  })
+
+  const pathOf = (req: Request) => `/ui/jobs/${encodeURIComponent(idOf(req))}`
+  form('/ui/jobs/:id/cancel', async (req) => {
+    found(await tracker.cancel(idOf(req), REASON), req)
+    return pathOf(req)
+  })
+  form('/ui/jobs/:id/rerun', async (req) => {
+    typeOf(found(await store.get(idOf(req)), req).type, types)
+    found(await tracker.rerun(idOf(req)), req)
+    return pathOf(req)
+  })
+}
+
+function read<S extends z.ZodType>(schema: S, body: unknown): z.output<S> {
+  const found = inspect(schema, body)
+  if (!found.ok) throw invalid('invalid_request', found.findings)
+  return found.data
+}
+
+/** By the rules of the API. */
+function checked(verb: BulkVerb, filter: object) {
+  return read(verb === 'cancel' ? cancelBody : rerunBody, { filter })
+}
+
+const WORDS: Record<string, string> = {
+  cancelled: 'cancelled',
+  requested: 'asked to stop',
+  asked_to_stop: 'asked to stop',
+  final: 'had ended before',
+  gone: 'are gone',
+  rerun: 'run again',
+  open: 'had not ended',
+  without_type: 'have a type that is not there any more, or disabled',
+}
+
+const inWords = (told: Record<string, number>) =>
+  Object.fromEntries(Object.entries(told).map(([what, n]) => [WORDS[what] ?? what, n]))

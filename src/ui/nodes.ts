@@ -1,0 +1,24 @@
+// The nodes: which processes there are, and how each is doing.
+import { html } from 'hono/html'
+import type { Node } from '../nodes.js'
+import type { Html } from './fragment.js'
+import { ago, count, table } from './parts.js'
+
+export function nodeList(nodes: readonly Node[], now: number): Html {
+  const rows = nodes.map(
+    ({
+      id,
+      state,
+      version,
+      node_version,
+      started_at,
+      heartbeat_at,
+      threads,
+      trouble,
+      ...node
+    }) => html`<tr><th scope="row">${id}<br><span class="quiet">process ${node.pid} on ${node.host}</span></th>
+<td>${state}${trouble === null ? '' : html`<br><span class="error">${trouble}</span>`}</td><td>${node.active_workers} of ${node.max_workers}</td><td>${threads}</td><td>${count(Math.round(node.memory_bytes / 1_048_576))} MiB</td><td>${ago(started_at, now)}</td><td>${ago(heartbeat_at, now)}</td><td>${version}<br><span class="quiet">Node.js ${node_version}</span></td></tr>`,
+  )
+  const columns = ['Node', 'State', 'Slots busy', 'Threads', 'Memory', 'Started', 'Heartbeat', 'Version']
+  return html`<h1>Nodes</h1>${table('Nodes', columns, rows, 'no nodes')}`
+}
