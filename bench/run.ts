@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import autocannon from 'autocannon'
 import { newJob } from '../src/new-job.js'
 import { openSqliteStore } from '../src/store/sqlite/sqlite.js'
+import { fillWithScheduled, looks, openPages } from './pages.js'
 import { inFolder, startEcho, startJobmill } from './processes.js'
 import { pruneSteps } from './retention.js'
 import { intoStore, stream } from './streams.js'
@@ -168,6 +169,28 @@ async function schedules(): Promise<void> {
   )
 }
 
+/** What 200 people who look cost; the two take turns on one server. */
+async function pages(): Promise<void> {
+  await inFolder(async (folder) => {
+    await fillWithScheduled(`${folder}/jobs.db`, 1_000_000)
+    const server = await startJobmill(folder)
+    for (const [path, times] of Object.entries(await looks(server.url))) {
+      const at = (share: number) => (times[Math.floor(share * (times.length - 1))] as number).toFixed(1)
+      print(`GET ${path}, 1,000,000 jobs stored`, `p50 ${at(0.5)}, p95 ${at(0.95)}, longest ${at(1)}`, 'ms')
+    }
+    const ratios: number[] = []
+    for (let round = 0; round <= ROUNDS; round += 1) {
+      const without = await load(server.url, { ...JOB, delay: '1d' })
+      const close = await openPages(server.url, 200)
+      const beside = await load(server.url, { ...JOB, delay: '1d' })
+      close()
+      if (round > 0) ratios.push(beside / without)
+    }
+    await server.stop()
+    print('POST /jobs beside 200 open overviews', spread(ratios, 2), 'of without')
+  })
+}
+
 async function call(
   url: string,
   path: string,
@@ -196,3 +219,4 @@ await noops()
 await submitToStart()
 await retention()
 await schedules()
+await pages()
