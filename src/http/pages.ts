@@ -31,7 +31,7 @@ export interface Pages {
   form(path: string, action: FormAction, scope?: Scope): void
 }
 
-export interface MoreOfPage {
+interface MoreOfPage {
   /** What it shows may change within a second. */
   watch?(req: Request): Watch
   /** What its own form asks for, which is sent to the same path. */
