@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 // The process edge: arguments, configuration, signals, exit code.
 import { closeSync, openSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { newKey, sha256Of } from './api-key.js'
+import { version } from './build.js'
 import { loadConfig } from './config.js'
 import { ConfigError } from './config-file.js'
 import { loadJobTypes } from './job-types.js'
@@ -216,10 +216,6 @@ auth:
 
 function print(text: string): void {
   process.stdout.write(`${text}\n`)
-}
-
-function version(): string {
-  return createRequire(import.meta.url)('../../package.json').version
 }
 
 process.on('uncaughtException', onStrayError)

@@ -27,11 +27,11 @@ const PIECE = 100
 const OPEN_STATUSES = JOB_STATUSES.filter((status): status is Exclude<JobStatus, FinalStatus> => !isFinal(status))
 
 /** The filter must be there, if only as {}: nobody should cancel all jobs by leaving it out. */
-const cancelBody = z.strictObject({
+export const bulkCancel = z.strictObject({
   filter: z.strictObject({ status: oneOrMore(OPEN_STATUSES), ...filterKeys() }),
   reason: z.string().min(1).max(500).default('cancelled on request'),
 })
-const rerunBody = z.strictObject({
+export const bulkRerun = z.strictObject({
   filter: z.strictObject({ status: oneOrMore(FINAL_STATUSES), ...filterKeys() }),
 })
 
@@ -63,7 +63,7 @@ export function bulkRoutes(app: Express, { store, tracker, types, body_limit }: 
 
   route(app, '/jobs/cancel', {
     async post(req, res) {
-      const { filter, reason } = await read(cancelBody, req)
+      const { filter, reason } = await read(bulkCancel, req)
       const done = { cancelled: 0, requested: 0, final: 0 }
       const more = await each(withFirstId(filter), async ({ id }) => {
         const answer = await tracker.cancel(id, reason)
@@ -75,7 +75,7 @@ export function bulkRoutes(app: Express, { store, tracker, types, body_limit }: 
 
   route(app, '/jobs/rerun', {
     async post(req, res) {
-      const { filter } = await read(rerunBody, req)
+      const { filter } = await read(bulkRerun, req)
       const done = { rerun: 0, without_type: 0 }
       const more = await each(withFirstId(filter), async ({ id, type }) => {
         if (types.get(type)?.disabled !== null) done.without_type += 1

@@ -20,8 +20,8 @@ export interface WorkerRoutes extends StatsSources {
 }
 
 /** {} is all of them. */
-const which = z.strictObject({ type: z.string().min(1).optional() }).default({})
-const bound = z.strictObject({ max_workers: z.int().min(1).max(MAX_THREADS) })
+export const which = z.strictObject({ type: z.string().min(1).optional() }).default({})
+export const bound = z.strictObject({ max_workers: z.int().min(1).max(MAX_THREADS) })
 
 export function workerRoutes(app: Express, options: WorkerRoutes): void {
   const { store, tracker, dispatcher, metrics, types, body_limit } = options
@@ -102,7 +102,7 @@ function typeView(type: JobType) {
 }
 
 /** JSON Schema (draft 2020-12) of what a client sends; a schema that has no such form is shown as one that takes all. */
-function jsonSchema(schema: z.ZodType): unknown {
+export function jsonSchema(schema: z.ZodType): object {
   try {
     return z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
   } catch {
