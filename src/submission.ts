@@ -98,10 +98,11 @@ export const submissionFields = {
   tags: tags.optional(),
 }
 
-/** What the three refinements below say, in the words of JSON Schema. */
+/** The last of the three refinements below in the words of JSON Schema; pages that show schemas leave these words out. */
+export const DELAY_OR_TIME = { dependentSchemas: { delay: { properties: { run_at: false } } } }
 const RELATIONS = {
+  ...DELAY_OR_TIME,
   dependentRequired: { unique_for: ['unique_key'], on_dependency_failure: ['depends_on'] },
-  not: { required: ['delay', 'run_at'] },
 }
 
 export const envelope = z

@@ -25,24 +25,23 @@ function fieldList() {
     .optional()
 }
 
-/** What conflicts() says, in the words of JSON Schema. */
+function notAllWhere(field: string, value: string) {
+  const others = { properties: { catch_up: { not: { const: 'all' } } } }
+  // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema
+  return { if: { properties: { [field]: { const: value } } }, then: others }
+}
+
+/** What conflicts() says, in the words of JSON Schema; pages that show schemas leave these words out. */
 const RELATIONS = {
-  oneOf: [{ required: ['every'] }, { required: ['cron'] }, { required: ['fields'] }],
+  if: { required: ['every'] },
+  else: { if: { required: ['cron'] }, else: { required: ['fields'] } },
   dependentRequired: { mode: ['every'] },
-  allOf: [
-    {
-      not: {
-        properties: { overlap: { const: 'skip' }, catch_up: { const: 'all' } },
-        required: ['overlap', 'catch_up'],
-      },
-    },
-    {
-      not: {
-        properties: { mode: { const: 'fixed_delay' }, catch_up: { const: 'all' } },
-        required: ['mode', 'catch_up'],
-      },
-    },
-  ],
+  dependentSchemas: {
+    every: { properties: { cron: false, fields: false } },
+    cron: { properties: { fields: false } },
+    overlap: notAllWhere('overlap', 'skip'),
+    mode: notAllWhere('mode', 'fixed_delay'),
+  },
 }
 
 /** Descriptions are those of the API (`GET /openapi.json`). */

@@ -14,14 +14,16 @@ interface Payloads {
 export function describePayloads(types: JobTypes): Payloads {
   const enabled = [...types.values()].filter(({ disabled }) => disabled === null)
   const ref = ({ name }: JobType) => ({ $ref: `#/components/schemas/payload.${name}` })
-  const conditions = enabled.map((type) => {
+  /** One condition inside the other: pages that show schemas leave such words out, but not a list of them. */
+  const conditions = enabled.reduceRight<Schema>((others, type) => {
     const needed = takesNothing(type) ? {} : { required: ['payload'] }
     return {
       if: { properties: { type: { const: type.name } } },
       // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema
       then: { properties: { payload: ref(type) }, ...needed },
+      ...(Object.keys(others).length === 0 ? {} : { else: others }),
     }
-  })
+  }, {})
   return {
     schemas: Object.fromEntries(enabled.map((type) => [`payload.${type.name}`, schemaOf(type)])),
     intoSubmission(schema) {
@@ -29,12 +31,7 @@ export function describePayloads(types: JobTypes): Payloads {
       if (enabled.length === 0 || type === undefined) return schema
       const known = { ...type, enum: enabled.map(({ name }) => name) }
       const any = { ...payload, anyOf: enabled.map(ref) }
-      const { allOf = [] } = schema
-      return {
-        ...schema,
-        properties: { type: known, payload: any, ...others },
-        allOf: [...(Array.isArray(allOf) ? allOf : []), ...conditions],
-      }
+      return { ...schema, properties: { type: known, payload: any, ...others }, ...conditions }
     },
   }
 }

@@ -1,7 +1,7 @@
 // Jobs that stand inside other requests: the validating schemas check them in a second step, as submissions.
 import { z } from 'zod'
 import { document } from '../../schedules/plan.js'
-import { envelope, submissionFields } from '../../submission.js'
+import { DELAY_OR_TIME, envelope, submissionFields } from '../../submission.js'
 import { batchBody } from '../batches.js'
 
 const fields = z.strictObject(submissionFields)
@@ -13,7 +13,7 @@ export const scheduledJob = fields
 
 export const onComplete = fields
   .omit({ unique_key: true, unique_for: true, depends_on: true, on_dependency_failure: true })
-  .meta({ not: { required: ['delay', 'run_at'] }, description: 'A job that waits for the end of all others.' })
+  .meta({ ...DELAY_OR_TIME, description: 'A job that waits for the end of all others.' })
 
 /** What these take is described by another schema. */
 export const READ_LATER = new Map<z.core.$ZodType, z.ZodType>([
