@@ -20,6 +20,11 @@ const tolerable = errors.length > 0 && errors.every((line) => line.startsWith('w
 if (status !== 0 && !tolerable) process.exit(1)
 
 for (const folder of ['src/store/sql', 'src/ui/assets']) cpSync(folder, join('dist', folder), { recursive: true })
+// The page of the API's description: one file of a package that is not needed at run time, with its licence.
+const scalar = new URL('./', import.meta.resolve('@scalar/fastify-api-reference'))
+cpSync(new URL('js/standalone.js', scalar), 'dist/src/ui/assets/scalar.js')
+cpSync(new URL('../LICENSE', scalar), 'dist/src/ui/assets/scalar.LICENSE')
+
 mkdirSync('dist/workers', { recursive: true })
 for (const entry of readdirSync('dist/workers', { withFileTypes: true })) {
   const name = entry.isDirectory() ? entry.name : parse(entry.name.replace(/\.(d\.m?ts|m?js)(\.map)?$/, '')).base

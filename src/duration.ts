@@ -21,12 +21,22 @@ function parseText(text: string): number {
 
 /** A zod schema that takes a span between `min` and `max` milliseconds and yields milliseconds. */
 export function duration({ min = 0, max = MAX_MS }: { min?: number; max?: number } = {}) {
-  return z.union([z.number(), z.string()], { error: `must be ${HINT}` }).transform((value, ctx) => {
-    const ms = parseDuration(value)
-    if (ms !== null && ms >= min && ms <= max) return ms
-    ctx.addIssue({ code: 'custom', message: ms === null ? `must be ${HINT}` : `must be ${formatRange(min, max)}` })
-    return z.NEVER
-  })
+  const shown = {
+    anyOf: [
+      { type: 'number', minimum: min / 1_000, maximum: max / 1_000 },
+      { type: 'string', pattern: PATTERN.source },
+    ],
+    description: `Seconds, or a text such as "500ms", "90s", "10m", "2h", "30d": ${formatRange(min, max)}.`,
+  }
+  return z
+    .union([z.number(), z.string()], { error: `must be ${HINT}` })
+    .transform((value, ctx) => {
+      const ms = parseDuration(value)
+      if (ms !== null && ms >= min && ms <= max) return ms
+      ctx.addIssue({ code: 'custom', message: ms === null ? `must be ${HINT}` : `must be ${formatRange(min, max)}` })
+      return z.NEVER
+    })
+    .meta(shown)
 }
 
 function formatRange(min: number, max: number): string {

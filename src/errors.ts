@@ -70,21 +70,23 @@ export class ServiceError extends Error {
 }
 
 /** Why a run or a job failed; `error.code` of a job is one of these. */
-export type JobErrorCode =
-  | 'handler_error'
-  | 'timeout'
-  | 'out_of_memory'
-  | 'thread_died'
-  | 'poison'
-  | 'result_not_serialisable'
-  | 'result_too_large'
-  | 'outcome_not_storable'
-  | 'payload_invalid'
-  | 'dependency_failed'
-  | 'start_by_passed'
-  | 'artifact_failed'
-  | 'artifact_too_large'
-  | 'type_unavailable'
+export const JOB_ERROR_CODES = [
+  'handler_error',
+  'timeout',
+  'out_of_memory',
+  'thread_died',
+  'poison',
+  'result_not_serialisable',
+  'result_too_large',
+  'outcome_not_storable',
+  'payload_invalid',
+  'dependency_failed',
+  'start_by_passed',
+  'artifact_failed',
+  'artifact_too_large',
+  'type_unavailable',
+] as const
+export type JobErrorCode = (typeof JOB_ERROR_CODES)[number]
 
 /** How a run failed, as it is stored with its attempt; a job shows it without the stack. */
 export interface ErrorRecord {

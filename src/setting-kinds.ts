@@ -14,7 +14,10 @@ export function orEmpty<S extends z.ZodType>(schema: S) {
 
 export function whole(min: number, max: number) {
   const error = `must be a whole number from ${min} to ${max}`
-  return z.number(error).refine((value) => Number.isInteger(value) && value >= min && value <= max, error)
+  return z
+    .number(error)
+    .refine((value) => Number.isInteger(value) && value >= min && value <= max, error)
+    .meta({ type: 'integer', minimum: min, maximum: max })
 }
 
 export function number(min: number, max: number) {

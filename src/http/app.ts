@@ -7,6 +7,7 @@ import type { EventBus } from '../events.js'
 import { assetRoutes } from './assets.js'
 import { authentication } from './auth.js'
 import { type BatchRoutes, batchRoutes } from './batches.js'
+import { type DescriptionRoutes, descriptionRoutes } from './description.js'
 import { type DigestRoutes, digestRoutes } from './digests.js'
 import { type EventRoutes, eventRoutes } from './events.js'
 import { browserGuards, framingGuard } from './guards.js'
@@ -23,6 +24,7 @@ export interface AppOptions
     BatchRoutes,
     ScheduleRoutes,
     DigestRoutes,
+    DescriptionRoutes,
     EventRoutes,
     PageRoutes,
     WorkerRoutes,
@@ -55,6 +57,7 @@ export function createApp(options: AppOptions): Express {
   scheduleRoutes(app, options)
   digestRoutes(app, options)
   workerRoutes(app, options)
+  descriptionRoutes(app, options)
   pageRoutes(app, options)
   app.use((req) => {
     throw new ServiceError('not_found', `there is nothing at ${req.path.slice(0, 200)}`)

@@ -11,6 +11,7 @@ import type { SubmittedJob } from '../tracker.js'
 import { ownerOf } from './auth.js'
 import { readBody } from './body.js'
 import { idempotencyKeys } from './idempotency.js'
+import { cancelRequest } from './jobs.js'
 import { isNdjson, type LineOptions, submitLines } from './ndjson.js'
 import { readQuery } from './query.js'
 import { route, sendJson, sendJsonText } from './reply.js'
@@ -29,22 +30,25 @@ const MOST = 1_000
 const MAX_ERRORS = 1_000
 const ROOM_POLL_MS = 1_000
 
-const body = z.strictObject({
+export const batchBody = z.strictObject({
   jobs: z
     .array(z.unknown(), 'must be a list of jobs')
     .min(1, 'must have at least one job')
     .max(MOST, `must have at most ${MOST} jobs; more go as NDJSON`),
   on_complete: z.unknown().optional(),
 })
-const query = z.strictObject({ on_full: z.enum(['reject', 'wait']).optional() })
-const cancelBody = z.strictObject({ reason: z.string().min(1).max(500).optional() }).default({})
-
+export const batchQuery = z.strictObject({
+  on_full: z
+    .enum(['reject', 'wait'])
+    .optional()
+    .describe('While the queue is full: refuse (as JSON does) or wait for room (as NDJSON does).'),
+})
 export function batchRoutes(app: Express, options: BatchRoutes): void {
   const { store, tracker, waitForRoom, submissionRules, body_limit, bounds, idempotency_window, newId, now } = options
 
   route(app, '/jobs/batch', {
     async post(req, res) {
-      const { on_full } = readQuery(query, req.query)
+      const { on_full } = readQuery(batchQuery, req.query)
       options.refuseWhileDraining()
       if (isNdjson(req)) await submitLines(req, res, options, on_full !== 'reject')
       else await submitWhole(req, res, on_full === 'wait')
@@ -53,7 +57,7 @@ export function batchRoutes(app: Express, options: BatchRoutes): void {
 
   async function submitWhole(req: Request, res: Response, wait: boolean): Promise<void> {
     const read = await readBody(req, body_limit)
-    const checked = inspect(body, read)
+    const checked = inspect(batchBody, read)
     if (!checked.ok) throw invalid('invalid_request', checked.findings)
     const at = now()
     const sent = idempotencyKeys(req, read, ownerOf(res), at + idempotency_window)
@@ -132,7 +136,7 @@ export function batchRoutes(app: Express, options: BatchRoutes): void {
 
   route(app, '/batches/:id/cancel', {
     async post(req, res) {
-      const asked = inspect(cancelBody, await readBody(req, body_limit))
+      const asked = inspect(cancelRequest, await readBody(req, body_limit))
       if (!asked.ok) throw invalid('invalid_request', asked.findings)
       const reason = asked.data.reason ?? 'its batch was cancelled on request'
       const batch = batchView(found(await tracker.cancelBatch(idOf(req), reason), req))

@@ -15,11 +15,11 @@ export interface BulkRoutes {
 }
 
 /** The filter must be there, if only as {}: nobody should cancel all jobs by leaving it out. */
-export const cancelBody = z.strictObject({
+export const bulkCancel = z.strictObject({
   filter: z.strictObject({ status: oneOrMore(OPEN_STATUSES), ...filterKeys() }),
   reason: z.string().min(1).max(500).default('cancelled on request'),
 })
-export const rerunBody = z.strictObject({
+export const bulkRerun = z.strictObject({
   filter: z.strictObject({ status: oneOrMore(FINAL_STATUSES), ...filterKeys() }),
 })
 
@@ -38,14 +38,14 @@ export function bulkRoutes(app: Express, { bulk, body_limit }: BulkRoutes): void
 
   route(app, '/jobs/cancel', {
     async post(req, res) {
-      const { filter, reason } = await read(cancelBody, req)
+      const { filter, reason } = await read(bulkCancel, req)
       sendJson(res, 200, await bulk.cancel(withFirstId(filter), reason))
     },
   })
 
   route(app, '/jobs/rerun', {
     async post(req, res) {
-      const { filter } = await read(rerunBody, req)
+      const { filter } = await read(bulkRerun, req)
       sendJson(res, 200, await bulk.rerun(withFirstId(filter)))
     },
   })

@@ -27,10 +27,13 @@ const MAX_TEXT = 1_000
 /** Line breaks become spaces: a mail shows one event a line. */
 const line = (max: number) => {
   const error = `must be a text of 1 to ${max} characters`
-  return z.string(error).max(max, error).transform(oneLine).pipe(z.string().min(1, error))
+  return z.string(error).max(max, error).transform(oneLine).pipe(z.string().min(1, error)).meta({ minLength: 1 })
 }
 
-const newEvent = z.strictObject({ kind: line(MAX_KIND), text: line(MAX_TEXT) })
+export const newEvent = z.strictObject({
+  kind: line(MAX_KIND).describe('Under which it is counted.'),
+  text: line(MAX_TEXT),
+})
 
 export function digestRoutes(app: Express, options: DigestRoutes): void {
   const { store, digests, body_limit, now, refuseWhileDraining } = options

@@ -14,6 +14,15 @@ export function sendHtml(res: Response, status: number, body: Html): void {
   res.end(text)
 }
 
+/** Scalar makes its style sheets as it runs. */
+const DOCS_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+
+/** The page that shows the description of the API. */
+export function sendDocs(res: Response, page: Html): void {
+  res.setHeader('Content-Security-Policy', DOCS_POLICY)
+  sendHtml(res, 200, page)
+}
+
 export function sendPage(res: Response, status: number, page: Html): void {
   res.setHeader('Content-Security-Policy', POLICY)
   sendHtml(res, status, page)

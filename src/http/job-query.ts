@@ -14,33 +14,40 @@ export interface JobQuery {
   before: string | null
 }
 
+/** In the description, where patterns have no flags. */
+const TAG_SHAPE = '^[\\w.-]{1,64}:[\\s\\S]{0,255}$'
+const ONE_STATUS = `(${JOB_STATUSES.join('|')})`
+
 const status = z
   .string()
   .refine((text) => text.split(',').every(isStatus), `must be of ${JOB_STATUSES.join(', ')}, with commas between`)
   .transform((text) => text.split(',').filter(isStatus))
+  .meta({ pattern: `^${ONE_STATUS}(,${ONE_STATUS})*$`, description: 'Statuses, with commas between.' })
   .optional()
 
-const query = z.strictObject({
+export const jobQuery = z.strictObject({
   status,
   ...filterKeys(),
   limit: pageSize(50, 500),
-  cursor: z.string().max(500).optional(),
+  cursor: z.string().max(500).optional().describe('`next_cursor` of the page before, of the same query.'),
 })
 
 /** What lists and bulk requests filter by, beside the status. */
 export function filterKeys() {
   return {
-    type: z.string().min(1).max(64).optional(),
+    type: z.string().min(1).max(64).optional().describe('Of this job type.'),
     tag: z
       .string()
       .regex(/^[\w.-]{1,64}:.{0,255}$/su, 'must be a tag such as "customer:17"')
-      .optional(),
-    batch: z.string().min(1).max(64).optional(),
-    created_after: queryTime().optional(),
+      .meta({ pattern: TAG_SHAPE })
+      .optional()
+      .describe('With this tag: its name, a colon, its value.'),
+    batch: z.string().min(1).max(64).optional().describe('Of the batch with this id.'),
+    created_after: queryTime().optional().describe('Created after this time of RFC 3339.'),
   }
 }
 
-const eventQuery = z.strictObject({ status, type: filterKeys().type })
+export const eventQuery = z.strictObject({ status, type: filterKeys().type })
 
 /**
  * Of a stream of events.
@@ -63,7 +70,7 @@ function isStatus(text: string): text is JobStatus {
 
 /** @throws ServiceError invalid_query */
 export function readJobQuery(parameters: unknown): JobQuery {
-  const { limit, cursor, ...asked } = readQuery(query, parameters)
+  const { limit, cursor, ...asked } = readQuery(jobQuery, parameters)
   const filter = withFirstId(asked)
   return { filter, limit, before: cursor === undefined ? null : readCursor(cursor, filter) }
 }

@@ -39,7 +39,7 @@ export interface JobRoutes extends ArtifactRoutes, BulkRoutes {
   why(job: Job): Promise<Why>
 }
 
-const cancelBody = z.strictObject({ reason: z.string().min(1).max(500).optional() }).default({})
+export const cancelRequest = z.strictObject({ reason: z.string().min(1).max(500).optional() }).default({})
 
 export function jobRoutes(app: Express, options: JobRoutes): void {
   const { store, tracker, waits, types, submit, body_limit, idempotency_window, now, refuseWhileDraining, why } =
@@ -141,7 +141,7 @@ export function jobRoutes(app: Express, options: JobRoutes): void {
 
   route(app, '/jobs/:id/cancel', {
     async post(req, res) {
-      const body = inspect(cancelBody, await readBody(req, body_limit))
+      const body = inspect(cancelRequest, await readBody(req, body_limit))
       if (!body.ok) throw invalid('invalid_request', body.findings)
       const { job, answer } = found(await tracker.cancel(idOf(req), body.data.reason ?? 'cancelled on request'), req)
       if (answer === 'final') throw new ServiceError('job_final', `job ${job.id} is ${job.status} already`)

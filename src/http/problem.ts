@@ -36,7 +36,7 @@ export function problemWriter(bus: EventBus, retryAfter: () => number) {
 
 /** One of ours, which a person looks at. */
 const isPage = ({ path, headers: { accept = '' } }: Request) =>
-  /^\/(ui\/.*)?$/.test(path) && accept.includes('text/html')
+  /^\/(ui\/.*|docs)?$/.test(path) && accept.includes('text/html')
 
 function problemPage({ path }: Request, { code, message, errors }: ServiceError): Html {
   const { title } = PROBLEMS[code]

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { ServiceError } from '../errors.js'
 import { inspect } from '../explain.js'
+import { TIME_SHAPE } from '../submission.js'
 
 /** @throws ServiceError invalid_query */
 export function readQuery<S extends z.ZodType>(schema: S, parameters: unknown): z.output<S> {
@@ -21,6 +22,7 @@ export function queryTime() {
   return z.iso
     .datetime({ offset: true, error: 'must be a time such as "2030-01-31T08:30:00Z"' })
     .transform((text) => Date.parse(text))
+    .meta({ format: 'date-time', pattern: TIME_SHAPE })
 }
 
 /** How many entries a page may have. */
@@ -31,4 +33,5 @@ export function pageSize(usual: number, most: number) {
     .transform(Number)
     .pipe(z.int().min(1).max(most))
     .default(usual)
+    .meta({ type: 'integer', minimum: 1, maximum: most, pattern: undefined, description: 'Entries of a page.' })
 }

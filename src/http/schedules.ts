@@ -26,13 +26,19 @@ export interface ScheduleRoutes {
   refuseWhileDraining(): void
 }
 
-const listQuery = z.strictObject({
+export const listQuery = z.strictObject({
   limit: pageSize(50, 500),
-  /** The name of the last schedule of the page before. */
-  cursor: z.string().regex(SCHEDULE_NAME, 'is not one that GET /schedules gave').optional(),
+  cursor: z
+    .string()
+    .regex(SCHEDULE_NAME, 'is not one that GET /schedules gave')
+    .optional()
+    .describe('`next_cursor` of the page before: the name of its last schedule.'),
 })
-const nextQuery = z.strictObject({ count: pageSize(10, 100), from: queryTime().optional() })
-const historyQuery = z.strictObject({ limit: pageSize(50, 1_000) })
+export const nextQuery = z.strictObject({
+  count: pageSize(10, 100),
+  from: queryTime().optional().describe('Ticks after this time; left out: after now.'),
+})
+export const historyQuery = z.strictObject({ limit: pageSize(50, 1_000) })
 
 export function scheduleRoutes(app: Express, options: ScheduleRoutes): void {
   const { store, schedules, firing, system, body_limit, refuseWhileDraining } = options

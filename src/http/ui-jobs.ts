@@ -14,7 +14,7 @@ import { type BulkVerb, bulkAnswer, bulkQuestion } from '../ui/bulk.js'
 import { jobDetails } from '../ui/job.js'
 import { jobFilters, jobList } from '../ui/jobs.js'
 import type { Why } from '../why.js'
-import { cancelBody, rerunBody } from './bulk.js'
+import { bulkCancel, bulkRerun } from './bulk.js'
 import { cursorAfter, readJobQuery, withFirstId } from './job-query.js'
 import { found } from './jobs.js'
 import type { Pages } from './pages.js'
@@ -140,7 +140,7 @@ function read<S extends z.ZodType>(schema: S, body: unknown): z.output<S> {
 
 /** By the rules of the API. */
 function checked(verb: BulkVerb, filter: object) {
-  return read(verb === 'cancel' ? cancelBody : rerunBody, { filter })
+  return read(verb === 'cancel' ? bulkCancel : bulkRerun, { filter })
 }
 
 const WORDS: Record<string, string> = {

@@ -4,10 +4,10 @@ import type { Request, Response } from 'express'
 import { z } from 'zod'
 import { PROBLEMS, ServiceError } from '../errors.js'
 import type { JobType, JobTypes } from '../job-types.js'
-import { envelopeSchema, MAX_KEY_LENGTH, typeOf } from '../submission.js'
+import { envelope, MAX_KEY_LENGTH, typeOf } from '../submission.js'
 import { submitForm, submitTypes } from '../ui/submit.js'
 import { ownerOf } from './auth.js'
-import { bodyOf, type Field, fieldsOf, type Typed } from './form-fields.js'
+import { bodyOf, fieldsOf, type Typed } from './form-fields.js'
 import type { FormAnswer, Pages } from './pages.js'
 import type { Submit } from './submit.js'
 import { payloadSchema } from './workers.js'
@@ -26,7 +26,8 @@ const typedIn = z.record(z.string(), z.unknown())
 
 export function submitPages({ show }: Pages, options: SubmitPages): void {
   const { types, submit, newId, now, idempotency_window, refuseWhileDraining } = options
-  const envelope = fieldsOf(envelopeSchema(), '').filter(({ pointer }) => !/^\/(type|payload)(\/|$)/.test(pointer))
+  const schema = z.toJSONSchema(envelope, { io: 'input', unrepresentable: 'any' })
+  const common = fieldsOf(schema, '').filter(({ pointer }) => !/^\/(type|payload)(\/|$)/.test(pointer))
   const payloadOf = (type: JobType) => fieldsOf(payloadSchema(type), '/payload')
   const typeIn = (req: Request) => typeOf(String(req.params.name), types)
 
@@ -50,7 +51,7 @@ export function submitPages({ show }: Pages, options: SubmitPages): void {
 
   /** Answers the id of the job. */
   async function submitTyped(type: JobType, typed: Typed, res: Response): Promise<string> {
-    const { body, errors } = bodyOf([...payloadOf(type), ...envelope], typed)
+    const { body, errors } = bodyOf([...payloadOf(type), ...common], typed)
     const [first] = errors
     if (first !== undefined) throw new ServiceError('invalid_job', `${first.pointer}: ${first.detail}`, { errors })
     const at = now()
@@ -67,8 +68,8 @@ export function submitPages({ show }: Pages, options: SubmitPages): void {
     const refusal = error === null ? null : { ...told(error), errors: error.errors ?? [] }
     // One that was sent already, and changed since, is a new form.
     const once = error?.code === 'idempotency_key_reused' ? newId() : (typed.get('once') ?? newId())
-    const fields: [readonly Field[], readonly Field[]] = [payloadOf(type), envelope]
-    const body = submitForm({ type: name, description, payload: fields[0], options: fields[1], typed, once, refusal })
+    const fields = { payload: payloadOf(type), options: common }
+    const body = submitForm({ type: name, description, ...fields, typed, once, refusal })
     return { status: 200, title: `Submit ${name}`, body, over: true }
   }
 }

@@ -6,7 +6,7 @@ import { readQuery } from './query.js'
 
 const LONGEST_S = 60
 
-const query = z.strictObject({
+export const waitQuery = z.strictObject({
   wait: z
     .string()
     .refine(
@@ -14,7 +14,9 @@ const query = z.strictObject({
       `must be whole seconds from 0 to ${LONGEST_S}`,
     )
     .transform(Number)
-    .optional(),
+    .meta({ type: 'integer', minimum: 0, maximum: LONGEST_S })
+    .optional()
+    .describe('Seconds to wait for the job to be final.'),
 })
 
 /**
@@ -23,7 +25,7 @@ const query = z.strictObject({
  * @throws ServiceError invalid_query
  */
 export function readWait(parameters: unknown): number {
-  return 1_000 * (readQuery(query, parameters).wait ?? 0)
+  return 1_000 * (readQuery(waitQuery, parameters).wait ?? 0)
 }
 
 /** Milliseconds, at most a minute; null where nothing is preferred. A preference that cannot be read is none. */

@@ -23,8 +23,8 @@ export interface WorkerRoutes extends StatsSources {
 }
 
 /** {} is all of them. */
-const which = z.strictObject({ type: z.string().min(1).optional() }).default({})
-const bound = z.strictObject({ max_workers: z.int().min(1).max(MAX_THREADS) })
+export const which = z.strictObject({ type: z.string().min(1).optional() }).default({})
+export const bound = z.strictObject({ max_workers: z.int().min(1).max(MAX_THREADS) })
 
 export function workerRoutes(app: Express, options: WorkerRoutes): void {
   const { store, tracker, dispatcher, metrics, types, nodes, body_limit } = options

@@ -1,6 +1,6 @@
 // The document of a schedule: when it has ticks, what becomes of those that are late, and the job that a tick makes.
 import { z } from 'zod'
-import { duration } from '../duration.js'
+import { duration, formatDuration } from '../duration.js'
 import { ServiceError } from '../errors.js'
 import { type Finding, inspect } from '../explain.js'
 import type { JsonText } from '../job.js'
@@ -25,36 +25,71 @@ function fieldList() {
     .optional()
 }
 
-const document = z.strictObject({
-  every: duration({ min: 100 }).optional(),
-  mode: z.enum(['fixed_rate', 'fixed_delay']).optional(),
-  cron: z.string().max(500).optional(),
-  fields: z
-    .strictObject({
-      seconds: fieldList(),
-      minutes: fieldList(),
-      hours: fieldList(),
-      days_of_month: fieldList(),
-      months: fieldList(),
-      days_of_week: fieldList(),
-    })
-    .optional(),
-  time_zone: z
-    .string()
-    .refine(isTimeZone, 'must be a name of the IANA time zone database, such as "Europe/Berlin"')
-    .default('UTC'),
-  start_at: time().nullable().default(null),
-  end_at: time().nullable().default(null),
-  overlap: z.enum(['skip', 'queue']).optional(),
-  catch_up: z.enum(['none', 'last', 'all']).default('last'),
-  max_lateness: duration({ min: 1_000 }).default(DAY),
-  max_catch_up: whole(1, MOST_CAUGHT_UP).default(100),
-  /** Left out: it stays as it is. */
-  paused: z.boolean().optional(),
-  job: z.unknown(),
-})
+function notAllWhere(field: string, value: string) {
+  const others = { properties: { catch_up: { not: { const: 'all' } } } }
+  // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema
+  return { if: { properties: { [field]: { const: value } } }, then: others }
+}
 
-const job = z.strictObject({
+/** What conflicts() says, in the words of JSON Schema; pages that show schemas leave these words out. */
+const RELATIONS = {
+  if: { required: ['every'] },
+  else: { if: { required: ['cron'] }, else: { required: ['fields'] } },
+  dependentRequired: { mode: ['every'] },
+  dependentSchemas: {
+    every: { properties: { cron: false, fields: false } },
+    cron: { properties: { fields: false } },
+    overlap: notAllWhere('overlap', 'skip'),
+    mode: notAllWhere('mode', 'fixed_delay'),
+  },
+}
+
+/** Descriptions are those of the API (`GET /openapi.json`). */
+export const document = z
+  .strictObject({
+    every: duration({ min: 100 }).optional().describe('A span between ticks: seconds, or a text such as "20m".'),
+    mode: z
+      .enum(['fixed_rate', 'fixed_delay'])
+      .optional()
+      .describe('Of `every`: from tick to tick [fixed_rate], or from the end of a run to the next tick.'),
+    cron: z.string().max(500).optional().describe('Five fields, or six with seconds first.'),
+    fields: z
+      .strictObject({
+        seconds: fieldList(),
+        minutes: fieldList(),
+        hours: fieldList(),
+        days_of_month: fieldList(),
+        months: fieldList(),
+        days_of_week: fieldList(),
+      })
+      .optional()
+      .describe('Values and ranges [from, to]: any within a field, all fields together.'),
+    time_zone: z
+      .string()
+      .refine(isTimeZone, 'must be a name of the IANA time zone database, such as "Europe/Berlin"')
+      .default('UTC')
+      .describe('A name of the IANA time zone database, in which `cron` and `fields` are read.'),
+    start_at: time().nullable().default(null).describe('No tick before; the grid of `every` begins here.'),
+    end_at: time().nullable().default(null).describe('No tick from then on.'),
+    overlap: z
+      .enum(['skip', 'queue'])
+      .optional()
+      .describe('A tick while the job before is not final: no run [skip], or one more job in the queue.'),
+    catch_up: z
+      .enum(['none', 'last', 'all'])
+      .default('last')
+      .describe('Which ticks run that were due while nobody looked.'),
+    max_lateness: duration({ min: 1_000 })
+      .default(DAY)
+      .meta({ default: formatDuration(DAY), description: 'A tick that is later does not run.' }),
+    max_catch_up: whole(1, MOST_CAUGHT_UP).default(100).describe('Of more missed ticks, the last ones run.'),
+    paused: z.boolean().optional().describe('Left out: it stays as it is.'),
+    job: z.unknown().describe('The job that each tick makes.'),
+  })
+  .meta(RELATIONS)
+
+/** What may stand in it is checked as a submission. */
+export const job = z.strictObject({
   type: z.string(),
   payload: z.unknown().optional(),
   priority: z.unknown().optional(),
