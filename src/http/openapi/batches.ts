@@ -69,7 +69,7 @@ export const batchOperations: readonly Operation[] = [
         headers: ['Location?'],
       },
     },
-    problems: [...OF_SUBMISSIONS, 'invalid_request', 'batch_closed'],
+    problems: [...OF_SUBMISSIONS, 'invalid_request'],
   },
   {
     method: 'get',
