@@ -92,8 +92,6 @@ export function createContract(description: Description) {
   }
 }
 
-export type Contract = ReturnType<typeof createContract>
-
 function parsed(text: string): unknown {
   try {
     return JSON.parse(text)
