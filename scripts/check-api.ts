@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { describeApi } from '../src/http/openapi/document.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'jobmill-api-'))
@@ -10,7 +11,7 @@ const file = join(folder, 'openapi.json')
 writeFileSync(file, JSON.stringify(describeApi(new Map(), '0.0.0'), null, 2))
 const { status, stdout, stderr } = spawnSync(
   process.execPath,
-  ['node_modules/@redocly/cli/bin/cli.js', 'lint', file, '--max-problems', '20'],
+  [fileURLToPath(import.meta.resolve('@redocly/cli/bin/cli.js')), 'lint', file, '--max-problems', '20'],
   { encoding: 'utf8', env: { ...process.env, REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true' } },
 )
 rmSync(folder, { recursive: true })

@@ -1,9 +1,9 @@
 // Idempotency-Key: who sends a submission again, not knowing what became of it, gets the job that the first one made.
 import { createHash } from 'node:crypto'
 import type { Request } from 'express'
+import { MAX_KEY_LENGTH } from '../envelope.js'
 import { ServiceError } from '../errors.js'
 import type { JobKey } from '../store/store.js'
-import { MAX_KEY_LENGTH } from '../submission.js'
 
 /**
  * The key of a request, or none. Clients with different API keys never meet in theirs.

@@ -1,8 +1,8 @@
 // Reads query strings: what is wrong with one is a 400 that names the parameter.
 import { z } from 'zod'
+import { TIME_SHAPE } from '../envelope.js'
 import { ServiceError } from '../errors.js'
 import { inspect } from '../explain.js'
-import { TIME_SHAPE } from '../submission.js'
 
 /** @throws ServiceError invalid_query */
 export function readQuery<S extends z.ZodType>(schema: S, parameters: unknown): z.output<S> {

@@ -1,6 +1,6 @@
 // Operations on batches: submit many jobs, read how they do, cancel them.
 import { z } from 'zod'
-import { envelope } from '../../submission.js'
+import { envelope } from '../../envelope.js'
 import { batchBody, batchQuery } from '../batches.js'
 import { batch, batchAccepted, jobStatus } from './answers.js'
 import { BATCH_ID, batch as exampleBatch, ID, pending, problemInLine } from './examples.js'
@@ -69,7 +69,7 @@ export const batchOperations: readonly Operation[] = [
         headers: ['Location?'],
       },
     },
-    problems: [...OF_SUBMISSIONS, 'invalid_request', 'batch_closed'],
+    problems: [...OF_SUBMISSIONS, 'invalid_request'],
   },
   {
     method: 'get',

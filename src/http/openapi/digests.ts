@@ -16,7 +16,7 @@ export const digestOperations: readonly Operation[] = [
     summary: 'List digests',
     scope: 'jobs:read',
     answers: { 200: { description: 'Those of the configuration.', content: json(digestList, { digests: [digest] }) } },
-    problems: ['invalid_query', 'schedule_not_found'],
+    problems: ['invalid_query'],
   },
   {
     method: 'post',
@@ -33,15 +33,7 @@ export const digestOperations: readonly Operation[] = [
         content: json(digestAccepted, { digest: 'daily', next_at: digest.next_at }),
       },
     },
-    problems: [
-      ...OF_BODIES,
-      ...OF_WRITES,
-      'invalid_request',
-      'digest_not_found',
-      'schedule_not_found',
-      'digest_full',
-      'draining',
-    ],
+    problems: [...OF_BODIES, ...OF_WRITES, 'invalid_request', 'digest_not_found', 'digest_full', 'draining'],
   },
   {
     method: 'get',
@@ -63,6 +55,6 @@ export const digestOperations: readonly Operation[] = [
         }),
       },
     },
-    problems: ['invalid_query', 'digest_not_found', 'schedule_not_found'],
+    problems: ['invalid_query', 'digest_not_found'],
   },
 ]

@@ -18,7 +18,7 @@ import { scheduleOperations } from './schedules.js'
 import { namedSchemas, schemaOf } from './schemas.js'
 import { workerOperations } from './workers.js'
 
-export const OPERATIONS: readonly Operation[] = [
+const OPERATIONS: readonly Operation[] = [
   ...jobOperations,
   ...jobDetailOperations,
   ...jobActionOperations,

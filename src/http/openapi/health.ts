@@ -81,7 +81,11 @@ export const descriptionOperations: readonly Operation[] = [
     scope: 'jobs:read',
     answers: {
       200: { description: 'A page.', content: { 'text/html': { schema: z.string() } } },
-      303: { description: 'To the sign-in, for a browser without a key.', headers: ['Location'] },
+      303: {
+        description: 'To the sign-in, for a browser without a key.',
+        content: { 'text/html': { schema: z.string() } },
+        headers: ['Location'],
+      },
     },
     problems: [],
   },

@@ -1,5 +1,5 @@
 // Operations on jobs: submit, list, read, change, delete.
-import { adjustment, envelope } from '../../submission.js'
+import { adjustment, envelope } from '../../envelope.js'
 import { jobQuery } from '../job-query.js'
 import { waitQuery } from '../waits.js'
 import { acceptedJob, job, jobList, jobSummary } from './answers.js'

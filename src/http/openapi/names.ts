@@ -1,6 +1,7 @@
 // The schemas that have a name in the description: it refers to them wherever they are part of something.
+
+import { adjustment, envelope } from '../../envelope.js'
 import { document } from '../../schedules/plan.js'
-import { adjustment, envelope } from '../../submission.js'
 import { batchBody } from '../batches.js'
 import { bulkCancel, bulkRerun } from '../bulk.js'
 import { newEvent } from '../digests.js'

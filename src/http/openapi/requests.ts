@@ -1,7 +1,7 @@
 // Jobs that stand inside other requests: the validating schemas check them in a second step, as submissions.
 import { z } from 'zod'
+import { DELAY_OR_TIME, envelope, submissionFields } from '../../envelope.js'
 import { document } from '../../schedules/plan.js'
-import { DELAY_OR_TIME, envelope, submissionFields } from '../../submission.js'
 import { batchBody } from '../batches.js'
 
 const fields = z.strictObject(submissionFields)
