@@ -68,9 +68,12 @@ function fieldOf(schema: Schema, pointer: string, label: string, required: boole
   const usual = schema.default === undefined ? '' : `left out: ${JSON.stringify(schema.default)}`
   const kind = kindOf(schema)
   const shape = kind === 'mixed' && typesOf(schema).has('array') ? 'or a list, as JSON' : (SHAPES[kind] ?? '')
-  const hint = [schema.description ?? '', shape, usual].filter((part) => part !== '').join('; ')
+  const hint = [plain(schema.description ?? ''), shape, usual].filter((part) => part !== '').join('; ')
   return { pointer, label, kind, required, hint, choices: kind === 'choice' ? choicesOf(schema) : [] }
 }
+
+/** Descriptions are written as Markdown (CommonMark), as those of the API are; here they are part of a line. */
+const plain = (description: string) => description.replaceAll('`', '').replace(/\.$/, '')
 
 const SHAPES: Partial<Record<FieldKind, string>> = { json: 'as JSON', lines: 'one a line' }
 

@@ -11,6 +11,7 @@ const PAGES = [
   ['/ui/types', 'Types'],
   ['/ui/workers', 'Workers'],
   ['/ui/nodes', 'Nodes'],
+  ['/docs', 'API'],
 ] as const
 
 export interface View {

@@ -15,7 +15,7 @@ const mail = z.strictObject({
   copies: z.int().optional(),
   urgent: z.boolean().default(false),
   format: z.enum(['plain', 'html']),
-  labels: z.array(z.string()).optional(),
+  labels: z.array(z.string()).optional().describe('Words for `search`.'),
   headers: z.record(z.string(), z.string()).optional(),
   from: z.strictObject({ name: z.string(), address: z.email() }).optional(),
 })
@@ -42,7 +42,7 @@ describe('fields', () => {
     expect(hints).toMatchObject({
       urgent: 'left out: false',
       to: 'or a list, as JSON',
-      labels: 'one a line',
+      labels: 'Words for search; one a line',
       headers: 'as JSON',
       'from name': '',
     })
