@@ -32,7 +32,9 @@ export function duration({ min = 0, max = MAX_MS }: { min?: number; max?: number
     .union([z.number(), z.string()], { error: `must be ${HINT}` })
     .transform((value, ctx) => {
       const ms = parseDuration(value)
-      if (ms !== null && ms >= min && ms <= max) return ms
+      // Before it is rounded: what is too short by half a millisecond is too short.
+      const exact = ms !== null && typeof value === 'number' ? value * 1_000 : ms
+      if (ms !== null && exact !== null && exact >= min && exact <= max) return ms
       ctx.addIssue({ code: 'custom', message: ms === null ? `must be ${HINT}` : `must be ${formatRange(min, max)}` })
       return z.NEVER
     })

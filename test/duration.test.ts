@@ -49,6 +49,13 @@ describe('a duration', () => {
     Number.POSITIVE_INFINITY,
   ])('%j is none', (text) => expect(parseDuration(text)).toBeNull())
 
+  test('that is a hair too short or too long is refused, not rounded', () => {
+    const span = duration({ min: 100, max: 1_000 })
+    expect([0.1, 1, '100ms', '1s'].map((value) => span.safeParse(value).success)).toEqual([true, true, true, true])
+    expect([0.0999, 1.0001, '99ms'].map((value) => span.safeParse(value).success)).toEqual([false, false, false])
+    expect(duration().safeParse(-0.0001).success).toBe(false)
+  })
+
   test('is formatted as the shortest exact text, and read back the same', () => {
     const examples = [0, 1, 999, 1_000, 1_500, 90_000, 3_600_000, 5_400_000, 86_400_000, 604_800_000, TEN_YEARS]
     const texts = ['0ms', '1ms', '999ms', '1s', '1500ms', '90s', '1h', '90m', '1d', '7d', '3650d']

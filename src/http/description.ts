@@ -5,7 +5,6 @@ import type { JobTypes } from '../job-types.js'
 import { docsPage } from '../ui/docs.js'
 import { etagOf, isKnown } from './conditions.js'
 import { sendDocs } from './html.js'
-import { describeApi } from './openapi/document.js'
 import { route, sendJsonText } from './reply.js'
 
 export interface DescriptionRoutes {
@@ -13,19 +12,19 @@ export interface DescriptionRoutes {
 }
 
 export function descriptionRoutes(app: Express, { types }: DescriptionRoutes): void {
-  let made: { text: string; etag: string } | null = null
+  let made: Promise<{ text: string; etag: string }> | null = null
 
-  /** Types are those of the start: it never changes. Most processes are never asked for it. */
-  function description() {
-    if (made !== null) return made
+  /** Types are those of the start: it never changes. Most processes are never asked for it, and start without its schemas. */
+  async function describe() {
+    const { describeApi } = await import('./openapi/document.js')
     const text = JSON.stringify(describeApi(types, VERSION))
-    made = { text, etag: etagOf(text) }
-    return made
+    return { text, etag: etagOf(text) }
   }
 
   route(app, '/openapi.json', {
-    get(req, res) {
-      const { text, etag } = description()
+    async get(req, res) {
+      made ??= describe()
+      const { text, etag } = await made
       res.setHeader('ETag', etag)
       res.setHeader('Cache-Control', 'private, no-cache')
       if (!isKnown(req, etag)) return sendJsonText(res, 200, text)

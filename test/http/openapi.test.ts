@@ -1,8 +1,11 @@
 // The description of the API, held to what the service does: its routes, its examples, every answer to good input.
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
+import { BUILD } from '../../src/build.js'
 import { goodRequests } from '../support/api-requests.js'
 import { createContract, type Description, type Media, pointer, receive } from '../support/contract.js'
 import { filled, name, operationsOf, startDescribed } from '../support/described.js'
+import { startService } from '../support/service.js'
 
 describe('the description', () => {
   test('names each route with each of its methods, and no other', async () => {
@@ -69,6 +72,17 @@ describe('the description', () => {
     expect(contract.misfit(at, { type: 'nobody' })).not.toBeNull()
   })
 
+  test('takes a type whose schema cannot be sent for one that takes all', async () => {
+    const odd = `import { z } from '${import.meta.resolve('zod')}'
+    export default { payload: z.strictObject({ n: z.number().meta({ examples: [1n] }) }), run: () => null }`
+    const { http } = await startService({ files: { 'types/odd.mjs': odd } })
+    const { types } = (await http.get('/types').expect(200)).body
+    expect(types.find(({ name }: { name: string }) => name === 'odd')).toMatchObject({ payload_schema: {} })
+    const { components } = (await http.get('/openapi.json').expect(200)).body
+    expect(components.schemas['payload.odd']).toEqual({ title: 'odd', description: '' })
+    await http.post('/jobs').send({ type: 'odd', payload: {} }).expect(422)
+  })
+
   test('is answered with 304 to who has it', async () => {
     const { http } = await startDescribed()
     const { headers } = await http
@@ -81,6 +95,23 @@ describe('the description', () => {
 
 /** Statuses that the tests further down have, and those that take a full disk or a mistake of ours. */
 const ELSEWHERE = ['400', '401', '403', '413', '415', '500', '503', '507']
+
+test('the page that shows it asks this server alone, and runs no script from elsewhere', async () => {
+  const { http } = await startService()
+  const { text, headers } = await http.get('/docs').expect(200).expect('content-type', 'text/html; charset=utf-8')
+  expect(headers['content-security-policy']).toContain("default-src 'none'; script-src 'self';")
+  expect(text).not.toMatch(/https?:|<script>|<style/)
+  const scripts = [...text.matchAll(/<script src="([^"]+)"/g)].map(([, src]) => String(src))
+  expect(scripts).toEqual(['/ui/assets/scalar.js', '/ui/assets/docs.js'])
+  for (const script of scripts)
+    await http
+      .get(script)
+      .expect(200)
+      .expect('content-type', /^text\/javascript/)
+  const settings = (await http.get('/ui/assets/docs.js')).text
+  for (const off of ["proxyUrl: ''", 'withDefaultFonts: false', 'telemetry: false']) expect(settings).toContain(off)
+  expect(readFileSync(new URL('src/ui/assets/scalar.LICENSE', BUILD), 'utf8')).toContain('MIT License')
+})
 
 describe('an answer fits the description', () => {
   test('of every operation, with every status that can be had', async () => {
