@@ -6,10 +6,22 @@ import type { JobFilter, Store } from './store/store.js'
 import type { JobTracker } from './tracker.js'
 
 export interface Bulk {
-  /** `more`: there are further ones than a call moves. */
-  cancel(filter: JobFilter, reason: string): Promise<{ cancelled: number; asked_to_stop: number; more: boolean }>
-  /** `without_type`: so many have a type that is not there, or disabled. */
-  rerun(filter: JobFilter): Promise<{ rerun: number; without_type: number; more: boolean }>
+  /** Of jobs with ids below `before`, where it is given. `next`: the id to go on below; null: all were reached. */
+  cancel(filter: JobFilter, before: string | null, reason: string): Promise<Cancelled>
+  rerun(filter: JobFilter, before: string | null): Promise<Rerun>
+}
+
+interface Cancelled {
+  cancelled: number
+  asked_to_stop: number
+  next: string | null
+}
+
+interface Rerun {
+  rerun: number
+  /** They have a type that is not there, or disabled. */
+  without_type: number
+  next: string | null
 }
 
 export interface BulkOptions {
@@ -25,36 +37,40 @@ const PIECE = 100
 
 export function createBulk({ store, tracker, types }: BulkOptions): Bulk {
   return {
-    async cancel(filter, reason) {
+    async cancel(filter, before, reason) {
       const done = { cancelled: 0, requested: 0, final: 0 }
-      const more = await each(filter, async ({ id }) => {
+      const next = await each(filter, before, async ({ id }) => {
         const answer = await tracker.cancel(id, reason)
         if (answer !== null) done[answer.answer] += 1
       })
-      return { cancelled: done.cancelled, asked_to_stop: done.requested, more }
+      return { cancelled: done.cancelled, asked_to_stop: done.requested, next }
     },
 
-    async rerun(filter) {
+    async rerun(filter, before) {
       const done = { rerun: 0, without_type: 0 }
-      const more = await each(filter, async ({ id, type }) => {
+      const next = await each(filter, before, async ({ id, type }) => {
         if (types.get(type)?.disabled !== null) done.without_type += 1
         else if ((await rerunUnlessMoved(tracker, id)) !== null) done.rerun += 1
       })
-      return { ...done, more }
+      return { ...done, next }
     },
   }
 
-  /** Does `move` to the jobs that fit, newest first, and answers whether some are left. */
-  async function each(filter: JobFilter, move: (job: Job) => Promise<void>): Promise<boolean> {
-    let before: string | null = null
+  /** Does `move` to the jobs that fit, newest first. Those that fit again, after a rerun, do not come twice. */
+  async function each(
+    filter: JobFilter,
+    from: string | null,
+    move: (job: Job) => Promise<void>,
+  ): Promise<string | null> {
+    let before = from
     for (let seen = 0; seen < MOST; ) {
       const { jobs, next } = await store.list(filter, PIECE, before)
       await Promise.all(jobs.map(move))
-      if (next === null) return false
+      if (next === null) return null
       seen += jobs.length
       before = next
     }
-    return (await store.list(filter, 1, before)).jobs.length > 0
+    return (await store.list(filter, 1, before)).jobs.length > 0 ? before : null
   }
 }
 

@@ -43,6 +43,8 @@ export function createApp(options: AppOptions): Express {
   app.disable('x-powered-by')
   app.disable('etag')
   app.set('query parser', 'simple')
+  // Paths are compared as they are, by all that looks at them.
+  app.enable('case sensitive routing')
   app.use(framingGuard())
   app.use(browserGuards(options.host, options.cors_origins))
   // Probes come without a key.

@@ -5,6 +5,7 @@ import qs from 'qs'
 import { ServiceError } from '../errors.js'
 import { refuseExtremes } from '../json.js'
 
+const MAX_FIELDS = 1_000
 /** So much of a body that is too large is still read and dropped, so that the client gets to see the answer. */
 const MAX_DISCARDED = 16 * 1024 * 1024
 
@@ -71,9 +72,18 @@ function parseJson(text: string): unknown {
   }
 }
 
+/** Nothing of it is dropped without a word. */
+function readForm(text: string): Record<string, unknown> {
+  try {
+    return qs.parse(text, { depth: 10, parameterLimit: MAX_FIELDS, throwOnLimitExceeded: true, allowPrototypes: true })
+  } catch {
+    throw new ServiceError('malformed_request', `a form may have ${MAX_FIELDS} fields`)
+  }
+}
+
 /** Everything in a form is text; the envelope's numbers are read as such, the payload stays as it is. */
 function parseForm(text: string, field: string | undefined): unknown {
-  const form: Record<string, unknown> = qs.parse(text, { depth: 10, parameterLimit: 1_000 })
+  const form = readForm(text)
   // curl calls every body a form: one without a single field is something else.
   if (!text.includes('=') || (field !== undefined && !Object.hasOwn(form, field))) {
     const wanted = field === undefined ? '' : ` with "${field}"`

@@ -4,9 +4,10 @@ import { z } from 'zod'
 import type { Bulk } from '../bulk.js'
 import { inspect } from '../explain.js'
 import { FINAL_STATUSES, OPEN_STATUSES } from '../job.js'
+import type { JobFilter } from '../store/store.js'
 import { invalid } from '../submission.js'
 import { readBody } from './body.js'
-import { filterKeys, withFirstId } from './job-query.js'
+import { cursorAfter, filterKeys, readCursor, withFirstId } from './job-query.js'
 import { route, sendJson } from './reply.js'
 
 export interface BulkRoutes {
@@ -17,11 +18,31 @@ export interface BulkRoutes {
 /** The filter must be there, if only as {}: nobody should cancel all jobs by leaving it out. */
 export const bulkCancel = z.strictObject({
   filter: z.strictObject({ status: oneOrMore(OPEN_STATUSES), ...filterKeys() }),
+  cursor: goOn(),
   reason: z.string().min(1).max(500).default('cancelled on request'),
 })
 export const bulkRerun = z.strictObject({
   filter: z.strictObject({ status: oneOrMore(FINAL_STATUSES), ...filterKeys() }),
+  cursor: goOn(),
 })
+
+function goOn() {
+  return z.string().max(500).optional().describe('The `next_cursor` of the answer before, to go on where it ended.')
+}
+
+interface Asked {
+  filter: JobFilter
+  cursor?: string | undefined
+}
+
+/** @throws ServiceError invalid_query where the cursor is none, or another filter's */
+export async function moveMany(bulk: Bulk, verb: 'cancel' | 'rerun', { filter, cursor }: Asked, reason: string) {
+  const before = cursor === undefined ? null : readCursor(cursor, filter)
+  const from = withFirstId(filter)
+  const moved = verb === 'cancel' ? bulk.cancel(from, before, reason) : bulk.rerun(from, before)
+  const { next, ...told } = await moved
+  return { ...told, next_cursor: next === null ? null : cursorAfter(next, filter) }
+}
 
 function oneOrMore<S extends string>(statuses: readonly S[]) {
   const error = `must be one of ${statuses.join(', ')}, or a list of them`
@@ -38,15 +59,16 @@ export function bulkRoutes(app: Express, { bulk, body_limit }: BulkRoutes): void
 
   route(app, '/jobs/cancel', {
     async post(req, res) {
-      const { filter, reason } = await read(bulkCancel, req)
-      sendJson(res, 200, await bulk.cancel(withFirstId(filter), reason))
+      const asked = await read(bulkCancel, req)
+      const { next_cursor, ...told } = await moveMany(bulk, 'cancel', asked, asked.reason)
+      sendJson(res, 200, { ...told, more: next_cursor !== null, next_cursor })
     },
   })
 
   route(app, '/jobs/rerun', {
     async post(req, res) {
-      const { filter } = await read(bulkRerun, req)
-      sendJson(res, 200, await bulk.rerun(withFirstId(filter)))
+      const { next_cursor, ...told } = await moveMany(bulk, 'rerun', await read(bulkRerun, req), '')
+      sendJson(res, 200, { ...told, more: next_cursor !== null, next_cursor })
     },
   })
 }

@@ -80,9 +80,10 @@ export function cursorAfter(id: string, filter: JobFilter): string {
   return Buffer.from(JSON.stringify([id, signature(filter)])).toString('base64url')
 }
 
-function readCursor(cursor: string, filter: JobFilter): string {
+/** @throws ServiceError invalid_query */
+export function readCursor(cursor: string, filter: JobFilter): string {
   const parsed = cursorSchema.safeParse(decode(cursor))
-  if (!parsed.success) throw new ServiceError('invalid_query', 'cursor: is not one that GET /jobs gave')
+  if (!parsed.success) throw new ServiceError('invalid_query', 'cursor: is not one that this server gave')
   const [id, of] = parsed.data
   if (of !== signature(filter)) throw new ServiceError('invalid_query', 'cursor: belongs to another query')
   return id

@@ -7,15 +7,15 @@ import { inspect } from '../explain.js'
 import { isFinal, type Job } from '../job.js'
 import type { JobFeed } from '../job-feed.js'
 import type { JobTypes } from '../job-types.js'
-import type { Store } from '../store/store.js'
+import type { LogLine, Store } from '../store/store.js'
 import { invalid, typeOf } from '../submission.js'
 import type { JobTracker } from '../tracker.js'
 import { type BulkVerb, bulkAnswer, bulkQuestion } from '../ui/bulk.js'
 import { jobDetails } from '../ui/job.js'
 import { jobFilters, jobList } from '../ui/jobs.js'
 import type { Why } from '../why.js'
-import { bulkCancel, bulkRerun } from './bulk.js'
-import { cursorAfter, readJobQuery, withFirstId } from './job-query.js'
+import { bulkCancel, bulkRerun, moveMany } from './bulk.js'
+import { cursorAfter, readJobQuery } from './job-query.js'
 import { found } from './jobs.js'
 import type { Pages } from './pages.js'
 import { readQuery } from './query.js'
@@ -30,8 +30,9 @@ export interface JobPages {
   why(job: Job): Promise<Why>
 }
 
-/** Lines of the last run that the page of a job shows: as many as are kept of one by default. */
-const MOST_LINES = 1_000
+/** Lines of the last run that the page of a job shows, read a piece at a time. */
+const MOST_LINES = 500
+const PIECE_LINES = 1_000
 const REASON = 'cancelled on a page'
 
 /** Empty fields of a form are none. */
@@ -44,16 +45,16 @@ export function jobPages(pages: Pages, options: JobPages): void {
 }
 
 function listPages({ show }: Pages, { store, types, now }: JobPages): void {
-  show('/ui/jobs', async (req) => {
+  show('/ui/jobs', async (req, live) => {
     const asked = given(req.query)
     const { filter, limit, before } = readJobQuery(asked)
     const { jobs, next } = await store.list(filter, limit, before)
-    const text = (name: string) => String(asked[name] ?? '')
-    const shown = { status: text('status'), type: text('type'), tag: text('tag') }
-    const following = new URLSearchParams(given(shown))
-    if (next !== null) following.set('cursor', cursorAfter(next, filter))
-    const older = next === null ? null : `/ui/jobs?${following}`
-    const body = jobList({ jobs, next: older, now: now() })
+    const { cursor: _, ...shown } = Object.fromEntries(
+      Object.entries(asked).map(([name, text]) => [name, String(text)]),
+    )
+    const older =
+      next === null ? null : `/ui/jobs?${new URLSearchParams({ ...shown, cursor: cursorAfter(next, filter) })}`
+    const body = jobList({ jobs, next: older, now: live ? null : now() })
     return { title: 'Jobs', head: jobFilters(shown, [...types.keys()]), body, over: false }
   })
 }
@@ -64,20 +65,24 @@ const all = z.strictObject({
   status: z.string().optional(),
   type: z.string().optional(),
   tag: z.string().optional(),
+  batch: z.string().optional(),
+  created_after: z.string().optional(),
+  /** Where the jobs of the answer before ended. */
+  cursor: z.string().optional(),
 })
 const selection = z.looseObject({ verb })
 
 function bulkPages({ show, form }: Pages, { tracker, types, bulk, store }: JobPages): void {
   async function ask(req: Request) {
     const { verb, ...filter } = readQuery(all, given(req.query))
-    checked(verb, filter)
+    checked(verb, { filter })
     return { title: 'Many jobs', body: bulkQuestion(verb, filter), over: true }
   }
 
   async function action(_req: Request, body: unknown) {
-    const { verb, ...filter } = read(all, given(Object(body)))
-    const { more, ...told } = await move(verb, checked(verb, filter))
-    return { status: 200, title: 'Many jobs', body: bulkAnswer(verb, filter, inWords(told), more) }
+    const { verb, cursor, ...filter } = read(all, given(Object(body)))
+    const { next_cursor, ...told } = await moveMany(bulk, verb, checked(verb, { filter, cursor }), REASON)
+    return { status: 200, title: 'Many jobs', body: bulkAnswer(verb, filter, inWords(told), next_cursor) }
   }
   show('/ui/jobs/all', ask, { action })
 
@@ -88,11 +93,8 @@ function bulkPages({ show, form }: Pages, { tracker, types, bulk, store }: JobPa
     const answers = await Promise.all(ids.map((id) => (verb === 'cancel' ? cancel(id) : rerun(id))))
     const told: Record<string, number> = {}
     for (const answer of answers) told[answer] = (told[answer] ?? 0) + 1
-    return { status: 200, title: 'Many jobs', body: bulkAnswer(verb, {}, inWords(told), false) }
+    return { status: 200, title: 'Many jobs', body: bulkAnswer(verb, {}, inWords(told), null) }
   })
-
-  const move = (verb: BulkVerb, { filter }: ReturnType<typeof checked>) =>
-    verb === 'cancel' ? bulk.cancel(withFirstId(filter), REASON) : bulk.rerun(withFirstId(filter))
 
   async function cancel(id: string): Promise<string> {
     return (await tracker.cancel(id, REASON))?.answer ?? 'gone'
@@ -109,11 +111,11 @@ function bulkPages({ show, form }: Pages, { tracker, types, bulk, store }: JobPa
 function onePage({ show, form }: Pages, { store, tracker, types, feed, why, now }: JobPages): void {
   const idOf = (req: Request) => String(req.params.id)
 
-  const read = async (req: Request) => {
+  const read = async (req: Request, live: boolean) => {
     const job = found(await store.get(idOf(req)), req)
     const attempts = await store.attempts(job.id)
-    const logs = await store.logs(job.id, { run: job.run - 1, line: Number.MAX_SAFE_INTEGER }, MOST_LINES)
-    const body = jobDetails({ job, attempts, logs, why: await why(job), now: now() })
+    const log = live ? null : await tailOf(store, job)
+    const body = jobDetails({ job, attempts, log, why: await why(job), now: live ? null : now() })
     return { title: `${job.type} ${job.status}`, body, over: isFinal(job.status) }
   }
   show('/ui/jobs/:id', read, {
@@ -132,6 +134,17 @@ function onePage({ show, form }: Pages, { store, tracker, types, feed, why, now 
   })
 }
 
+/** The last lines of the last run, and the number of the first of them. */
+async function tailOf(store: Store, { id, run }: Job) {
+  let lines: LogLine[] = []
+  for (let after = 0; ; ) {
+    const piece = await store.logs(id, { run, line: after }, PIECE_LINES)
+    after += piece.length
+    lines = [...lines, ...piece.filter((line) => line.run === run)].slice(-MOST_LINES)
+    if (piece.length < PIECE_LINES) return { first: lines[0]?.line ?? 1, lines }
+  }
+}
+
 function read<S extends z.ZodType>(schema: S, body: unknown): z.output<S> {
   const found = inspect(schema, body)
   if (!found.ok) throw invalid('invalid_request', found.findings)
@@ -139,8 +152,8 @@ function read<S extends z.ZodType>(schema: S, body: unknown): z.output<S> {
 }
 
 /** By the rules of the API. */
-function checked(verb: BulkVerb, filter: object) {
-  return read(verb === 'cancel' ? bulkCancel : bulkRerun, { filter })
+function checked(verb: BulkVerb, asked: { filter: object; cursor?: string | undefined }) {
+  return read(verb === 'cancel' ? bulkCancel : bulkRerun, asked)
 }
 
 const WORDS: Record<string, string> = {
@@ -155,4 +168,4 @@ const WORDS: Record<string, string> = {
 }
 
 const inWords = (told: Record<string, number>) =>
-  Object.fromEntries(Object.entries(told).map(([what, n]) => [WORDS[what] ?? what, n]))
+  Object.fromEntries(Object.entries(told).flatMap(([what, n]) => (n === 0 ? [] : [[WORDS[what] ?? what, n]])))

@@ -29,26 +29,27 @@ const PAST_TICKS = 50
 
 export function schedulePages({ show, form }: Pages, options: SchedulePages): void {
   const { store, schedules, firing, system, digests, now } = options
+  const at = (live: boolean) => (live ? null : now())
   const nameOf = (req: Request) => String(req.params.name)
   const pathOf = (req: Request) => `/ui/schedules/${encodeURIComponent(nameOf(req))}`
 
-  show('/ui/schedules', async () => {
+  show('/ui/schedules', async (_req, live) => {
     const { schedules } = await listSchedules(store, system, '', MOST_SCHEDULES)
-    return { title: 'Schedules', body: scheduleList(schedules, now()), over: false }
+    return { title: 'Schedules', body: scheduleList(schedules, at(live)), over: false }
   })
 
-  show('/ui/schedules/:name', async (req) => {
+  show('/ui/schedules/:name', async (req, live) => {
     const own = system.get(nameOf(req))
     const title = nameOf(req)
     if (own !== null) {
       const next = own.next_at === null ? [] : [own.next_at]
-      const details = { schedule: systemView(own), next, history: systemHistoryView(own, PAST_TICKS), now: now() }
+      const details = { schedule: systemView(own), next, history: systemHistoryView(own, PAST_TICKS), now: at(live) }
       return { title, body: scheduleDetails(details), over: false }
     }
     const found = await findSchedule(store, nameOf(req))
     const history = (await store.ticks(found.name, PAST_TICKS)).map(tickView)
     const next = found.paused_at === null ? schedules.next(found, NEXT_TICKS, null) : []
-    const body = scheduleDetails({ schedule: scheduleView(found), next, history, now: now() })
+    const body = scheduleDetails({ schedule: scheduleView(found), next, history, now: at(live) })
     return { title, body, over: false }
   })
 
@@ -65,13 +66,13 @@ export function schedulePages({ show, form }: Pages, options: SchedulePages): vo
       return pathOf(req)
     })
 
-  show('/ui/digests', async () => {
+  show('/ui/digests', async (_req, live) => {
     const all = await Promise.all(digests.map(({ name }) => digestSummary(store, name)))
-    return { title: 'Digests', body: digestList(all, now()), over: false }
+    return { title: 'Digests', body: digestList(all, at(live)), over: false }
   })
 
-  show('/ui/digests/:name', async (req) => {
+  show('/ui/digests/:name', async (req, live) => {
     const { name } = findDigest(nameOf(req), digests)
-    return { title: name, body: digestDetails(await digestPreview(store, name), now()), over: false }
+    return { title: name, body: digestDetails(await digestPreview(store, name), at(live)), over: false }
   })
 }

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { Request, Response } from 'express'
 import { z } from 'zod'
-import { envelope, MAX_KEY_LENGTH } from '../envelope.js'
+import { envelope } from '../envelope.js'
 import { PROBLEMS, ServiceError } from '../errors.js'
 import type { JobType, JobTypes } from '../job-types.js'
 import { typeOf } from '../submission.js'
@@ -58,7 +58,7 @@ export function submitPages({ show }: Pages, options: SubmitPages): void {
     const at = now()
     const job = { ...body, type: type.name }
     const fingerprint = createHash('sha256').update(JSON.stringify(job)).digest('base64url')
-    const key = `form ${typed.get('once') ?? newId()}`.slice(0, MAX_KEY_LENGTH)
+    const key = `form ${onceOf(typed) ?? newId()}`
     const expires_at = at + idempotency_window
     const accepted = await submit(job, [{ kind: 'idempotency', owner: ownerOf(res), key, fingerprint, expires_at }], at)
     return accepted.job.id
@@ -68,11 +68,17 @@ export function submitPages({ show }: Pages, options: SubmitPages): void {
     const { name, description } = type
     const refusal = error === null ? null : { ...told(error), errors: error.errors ?? [] }
     // One that was sent already, and changed since, is a new form.
-    const once = error?.code === 'idempotency_key_reused' ? newId() : (typed.get('once') ?? newId())
+    const once = error?.code === 'idempotency_key_reused' ? newId() : (onceOf(typed) ?? newId())
     const fields = { payload: payloadOf(type), options: common }
     const body = submitForm({ type: name, description, ...fields, typed, once, refusal })
     return { status: 200, title: `Submit ${name}`, body, over: true }
   }
+}
+
+/** One that is none of ours is none: forms without one would all be the same. */
+function onceOf(typed: Typed): string | null {
+  const once = typed.get('once') ?? ''
+  return /^[\w-]{16,64}$/.test(once) ? once : null
 }
 
 function told({ code, message }: ServiceError): { title: string; detail: string } {

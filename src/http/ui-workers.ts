@@ -44,7 +44,9 @@ export function workerPages({ show, form }: Pages, options: WorkerPages): void {
     return { title: type.name, body: typeDetails(type, await readStats(options), payloadSchema(type)), over: false }
   })
 
-  show('/ui/nodes', async () => ({ title: 'Nodes', body: nodeList(nodes(), now()), over: false }))
+  show('/ui/nodes', async (_req, live) => {
+    return { title: 'Nodes', body: nodeList(nodes(), live ? null : now()), over: false }
+  })
 
   const scaled = async (_req: Request, body: unknown) => {
     const checked = inspect(scale, body ?? {})

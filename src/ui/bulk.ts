@@ -20,11 +20,20 @@ export function bulkQuestion(verb: BulkVerb, filter: BulkFilter): Html {
 <div class="buttons">${bulkForm(verb, filter, 'Yes, all')}<a class="button" href="/ui/jobs">Leave them as they are</a></div>`
 }
 
-/** `told` are counts by what happened. */
-export function bulkAnswer(verb: BulkVerb, filter: BulkFilter, told: Record<string, number>, more: boolean): Html {
+/** `told` are counts by what happened; `cursor` is where the next ones begin, null: there are no more. */
+export function bulkAnswer(
+  verb: BulkVerb,
+  filter: BulkFilter,
+  told: Record<string, number>,
+  cursor: string | null,
+): Html {
   const counts = Object.entries(told).map(([what, n]) => html`<li>${count(n)} ${what}</li>`)
-  const again = more ? html`<p>There are more that fit.</p>${bulkForm(verb, filter, BULK_LABELS[verb].all)}` : ''
-  return html`<h1>${verb === 'cancel' ? 'Cancelled' : 'Run again'}</h1><ul>${counts}</ul>${again}<p><a href="/ui/jobs">To the jobs</a></p>`
+  const more =
+    cursor === null
+      ? ''
+      : html`<p>There are more that fit.</p>${bulkForm(verb, { ...filter, cursor }, BULK_LABELS[verb].all)}`
+  const none = counts.length === 0 ? html`<p>No job fitted.</p>` : ''
+  return html`<h1>${verb === 'cancel' ? 'Cancelled' : 'Run again'}</h1>${none}<ul>${counts}</ul>${more}<p><a href="/ui/jobs">To the jobs</a></p>`
 }
 
 function conditions(verb: BulkVerb, filter: BulkFilter): Html[] {

@@ -2,12 +2,12 @@
 import { html } from 'hono/html'
 import type { digestPreview, digestSummary } from '../digests/view.js'
 import type { Html } from './fragment.js'
-import { ahead, count, facts, table } from './parts.js'
+import { ahead, count, facts, type Now, table } from './parts.js'
 
 type Summary = Awaited<ReturnType<typeof digestSummary>>
 type Preview = Awaited<ReturnType<typeof digestPreview>>
 
-export function digestList(digests: readonly Summary[], now: number): Html {
+export function digestList(digests: readonly Summary[], now: Now): Html {
   const rows = digests.map(
     ({ name, next_at, events }) =>
       html`<tr><th scope="row"><a href="/ui/digests/${name}">${name}</a></th><td>${count(events)}</td><td>${next(next_at, now)}</td></tr>`,
@@ -15,10 +15,7 @@ export function digestList(digests: readonly Summary[], now: number): Html {
   return html`<h1>Digests</h1>${table('Digests', ['Name', 'Events that wait', 'Next mail'], rows, 'none is configured')}`
 }
 
-export function digestDetails(
-  { name, schedule, next_at, events, to, subject, counts, body }: Preview,
-  now: number,
-): Html {
+export function digestDetails({ name, schedule, next_at, events, to, subject, counts, body }: Preview, now: Now): Html {
   const kinds = Object.entries(counts).map(
     ([kind, n]) => html`<tr><th scope="row">${kind}</th><td>${count(n)}</td></tr>`,
   )
@@ -34,6 +31,6 @@ export function digestDetails(
 <section aria-labelledby="mail"><h2 id="mail">The mail, as things are</h2><pre tabindex="0">${body}</pre></section>`
 }
 
-function next(next_at: string | null, now: number): Html | string {
+function next(next_at: string | null, now: Now): Html | string {
   return next_at === null ? 'not scheduled' : ahead(Date.parse(next_at), now)
 }

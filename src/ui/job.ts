@@ -4,28 +4,38 @@ import { isFinal, type JobWithPayload, timestamp } from '../job.js'
 import type { Attempt, LogLine } from '../store/store.js'
 import type { Why } from '../why.js'
 import type { Html } from './fragment.js'
-import { age, ago, ahead, bar, button, count, facts, jobLink, limit, status, table } from './parts.js'
+import {
+  age,
+  ago,
+  ahead,
+  bar,
+  count,
+  facts,
+  jobButtons,
+  jobLink,
+  limit,
+  type Now,
+  status,
+  table,
+  visible,
+} from './parts.js'
 
 export interface JobDetails {
   job: JobWithPayload
   attempts: readonly Attempt[]
-  logs: readonly LogLine[]
+  /** Of the last run, from the line `first` on; null: the page has them, and asks for those that come. */
+  log: { first: number; lines: readonly LogLine[] } | null
   why: Why
-  now: number
+  now: Now
 }
 
-export function jobDetails({ job, attempts, logs, why, now }: JobDetails): Html {
+export function jobDetails({ job, attempts, log, why, now }: JobDetails): Html {
   return html`<h1>${job.type} ${status(job.status)}</h1><p class="id">${job.id}</p>
-${progress(job)}${actions(job)}${waits(why)}${about(job, now)}${made(job)}${content(job)}${timeline(attempts)}${log(job.id, logs)}`
+${progress(job)}${jobButtons(job.id, isFinal(job.status))}${waits(why)}${about(job, now)}${made(job)}${content(job)}${timeline(attempts)}${logOf(job, log)}`
 }
 
 function progress({ type, progress, progress_note }: JobWithPayload): Html {
-  return html`<p>${bar(progress, type)} ${progress} %${progress_note === null ? '' : ` · ${progress_note}`}</p>`
-}
-
-function actions({ id, status }: JobWithPayload): Html {
-  if (isFinal(status)) return button(`/ui/jobs/${id}/rerun`, 'Run again')
-  return button(`/ui/jobs/${id}/cancel`, 'Cancel')
+  return html`<p>${bar(progress, type)} ${progress} %${progress_note === null ? '' : ` · ${visible(progress_note)}`}</p>`
 }
 
 function waits({ waits_for, position }: Why): Html {
@@ -34,12 +44,12 @@ function waits({ waits_for, position }: Why): Html {
   return html`<section aria-labelledby="why"><h2 id="why">Why it waits</h2>${place}<ul>${waits_for.map(({ detail }) => html`<li>${detail}</li>`)}</ul></section>`
 }
 
-function about(job: JobWithPayload, now: number): Html {
+function about(job: JobWithPayload, now: Now): Html {
   const { error, started_at, finished_at, run_at, schedule, batch_id, concurrency_key, tags } = job
   const tagged = Object.entries(tags).map(([name, value]) => html`<li>${name}: ${value}</li>`)
   return html`<section aria-labelledby="about"><h2 id="about">About</h2>${facts([
-    ['Reason', job.reason_detail],
-    ['Error', error === null ? null : html`<code>${error.code}</code> ${error.message}`],
+    ['Reason', visible(job.reason_detail)],
+    ['Error', error === null ? null : html`<code>${error.code}</code> ${visible(error.message)}`],
     ['Submitted', ago(job.created_at, now)],
     ['Started', started_at === null ? null : ago(started_at, now)],
     ['Ended', finished_at === null ? null : ago(finished_at, now)],
@@ -50,8 +60,8 @@ function about(job: JobWithPayload, now: number): Html {
     ['Priority', job.priority],
     ['Timeout', limit(job.timeout_ms)],
     ['Node', job.node === null ? null : `${job.node}, slot ${job.slot}`],
-    ['Schedule', schedule],
-    ['Batch', batch_id],
+    ['Schedule', schedule === null ? null : html`<a href="/ui/schedules/${schedule}">${schedule}</a>`],
+    ['Batch', batch_id === null ? null : html`<a class="mono" href="/ui/jobs?batch=${batch_id}">${batch_id}</a>`],
     ['Concurrency key', concurrency_key],
     ['Tags', tagged.length === 0 ? null : html`<ul>${tagged}</ul>`],
     [
@@ -83,7 +93,7 @@ function json(text: string): Html {
   const shown = JSON.stringify(JSON.parse(text), null, 2)
   const rest =
     shown.length > MOST_SHOWN ? html`<p class="quiet">and ${count(shown.length - MOST_SHOWN)} characters more</p>` : ''
-  return html`<pre tabindex="0">${shown.slice(0, MOST_SHOWN)}</pre>${rest}`
+  return html`<pre tabindex="0">${visible(shown.slice(0, MOST_SHOWN))}</pre>${rest}`
 }
 
 function timeline(attempts: readonly Attempt[]): Html {
@@ -92,8 +102,9 @@ function timeline(attempts: readonly Attempt[]): Html {
     const stack =
       error?.stack === undefined || error.stack === null
         ? ''
-        : html`<details><summary>Stack</summary><pre tabindex="0">${error.stack}</pre></details>`
-    const why = error === null ? (reason_detail ?? '') : html`<code>${error.code}</code> ${error.message}${stack}`
+        : html`<details><summary>Stack</summary><pre tabindex="0">${visible(error.stack)}</pre></details>`
+    const why =
+      error === null ? (reason_detail ?? '') : html`<code>${error.code}</code> ${visible(error.message)}${stack}`
     const lasted = finished_at === null ? 'goes on' : age(finished_at - started_at)
     return html`<tr><th scope="row">${attempt}</th><td>${run}</td><td><time datetime="${timestamp(started_at)}">${timestamp(started_at)}</time></td><td>${lasted}</td><td>${outcome ?? 'running'}</td><td>${why}</td><td>${node}, ${slot}</td></tr>`
   })
@@ -101,8 +112,14 @@ function timeline(attempts: readonly Attempt[]): Html {
 ${table('attempts', ['Attempt', 'Run', 'Started', 'Took', 'Outcome', 'Why', 'Node, slot'], rows, '')}</section>`
 }
 
-function log(id: string, lines: readonly LogLine[]): Html {
-  if (lines.length === 0) return html``
-  const text = lines.map(({ at, message }) => `${timestamp(at)}  ${message}`).join('\n')
-  return html`<section aria-labelledby="log"><h2 id="log">Log of the last run</h2><pre tabindex="0">${text}</pre><p><a href="/jobs/${id}/logs">Lines of all runs, as JSON</a></p></section>`
+/** The page of a job that runs asks for the lines that come: its stream need not send all of them again and again. */
+function logOf({ id, run, status }: JobWithPayload, log: JobDetails['log']): Html {
+  const over = html`<span data-log-over="${String(isFinal(status))}"></span>`
+  if (log === null) return html`<section id="log" hx-morph-skip></section>${over}`
+  const { first, lines } = log
+  const text = lines.map(({ at, message }) => `${timestamp(at)}  ${visible(message)}\n`).join('')
+  const before = first === 1 ? '' : html`<p class="quiet">${count(first - 1)} lines before</p>`
+  const next = first + lines.length - 1
+  return html`<section id="log" hx-morph-skip aria-labelledby="log-of"><h2 id="log-of">Log of the last run</h2>${before}
+<pre tabindex="0" data-log="/jobs/${id}/logs" data-run="${run}" data-line="${next}">${text}</pre><p><a href="/jobs/${id}/logs">Lines of all runs, as JSON</a></p></section>${over}`
 }

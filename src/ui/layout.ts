@@ -42,7 +42,7 @@ export function page({ title, head, body, live, charts = false }: View, path: st
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="htmx-config" content='{"includeIndicatorCSS":false,"morphIgnore":["data-htmx-powered","open"]}'>
+<meta name="htmx-config" content='{"includeIndicatorCSS":false,"morphIgnore":["data-htmx-powered","open"],"noSwap":[204,304,"4xx","5xx"],"sse":{"reconnectMaxDelay":10000}}'>
 <title>${title} · jobmill</title>
 <link rel="icon" href="/ui/assets/icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="/ui/assets/pages.css">
@@ -53,7 +53,7 @@ export function page({ title, head, body, live, charts = false }: View, path: st
 <body>
 <a class="skip" href="#main">To the content</a>
 <header><a class="name" href="/ui/">jobmill</a><nav aria-label="Pages">${links}</nav></header>
-<main id="main">${head ?? ''}<div${stream}>${body}</div></main>
+<main id="main"><p id="connection" class="notice" role="status" hidden>Not kept up to date: the server does not answer.</p>${head ?? ''}<div${stream}>${body}</div></main>
 </body>
 </html>
 `

@@ -2,9 +2,9 @@
 import { html } from 'hono/html'
 import type { Node } from '../nodes.js'
 import type { Html } from './fragment.js'
-import { ago, count, table } from './parts.js'
+import { ago, count, type Now, table } from './parts.js'
 
-export function nodeList(nodes: readonly Node[], now: number): Html {
+export function nodeList(nodes: readonly Node[], now: Now): Html {
   const rows = nodes.map(
     ({
       id,

@@ -4,7 +4,7 @@ import type { StatsView } from '../http/stats-view.js'
 import { JOB_STATUSES } from '../job.js'
 import { chart } from './chart.js'
 import type { Html } from './fragment.js'
-import { bar, count, jobLink, measured, status, table, took } from './parts.js'
+import { bar, count, jobLink, measured, status, table, took, visible } from './parts.js'
 
 /** Its charts change little within a second: the stream that keeps the page up to date leaves them as they are. */
 export function overview(stats: StatsView, live: boolean): Html {
@@ -42,14 +42,14 @@ export function slotTable({ slots }: Pick<StatsView, 'slots'>): Html {
     if (job === null) return html`<tr><th scope="row">${slot}</th><td colspan="4" class="quiet">free</td></tr>`
     const { id, type, attempt, progress, progress_note } = job
     return html`<tr><th scope="row">${slot}</th><td>${type}</td><td>${jobLink(id)}</td>
-<td>${measured(progress, `${type} in slot ${slot}`)}</td><td>${progress_note ?? `attempt ${attempt}`}</td></tr>`
+<td>${measured(progress, `${type} in slot ${slot}`)}</td><td>${progress_note === null ? `attempt ${attempt}` : visible(progress_note)}</td></tr>`
   })
   return table('Slots', ['Slot', 'Type', 'Job', 'Progress', 'Note'], rows, 'no slots')
 }
 
-export function charts({ last_hour: { ends_at, completed, failed, cancelled } }: StatsView): Html {
-  return html`${chart('throughput', 'Throughput, jobs a minute', ends_at, { completed })}
-${chart('failures', 'Failures, jobs a minute', ends_at, { failed, cancelled })}`
+export function charts({ since, last_hour: { ends_at, completed, failed, cancelled } }: StatsView): Html {
+  return html`${chart('throughput', 'Throughput, jobs a minute', { ends_at, since }, { completed })}
+${chart('failures', 'Failures, jobs a minute', { ends_at, since }, { failed, cancelled })}`
 }
 
 function speed({ throughput, utilisation, wait_ms, run_ms }: StatsView): Html {

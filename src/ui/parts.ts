@@ -28,15 +28,28 @@ export function age(ms: number): string {
   return ms < DAY ? `${Math.round(ms / HOUR)} h` : `${Math.round(ms / DAY)} d`
 }
 
+/**
+ * Milliseconds since 1970; null on pages that are kept up to date: scripts count the ages there, and nothing is sent for
+ * them.
+ */
+export type Now = number | null
+
 /** Machine-readable, with the age for people. */
-export function ago(at: number, now: number): Html {
-  return html`<time datetime="${timestamp(at)}" title="${timestamp(at)}">${age(now - at)} ago</time>`
+export const ago = (at: number, now: Now): Html => moment(at, now === null ? null : `${age(now - at)} ago`)
+
+export const ahead = (at: number, now: Now): Html =>
+  moment(at, now === null ? null : at <= now ? 'now' : `in ${age(at - now)}`)
+
+function moment(at: number, words: string | null): Html {
+  const exact = timestamp(at)
+  return html`<time datetime="${exact}" title="${exact}" data-age>${words ?? exact.slice(0, 19).replace('T', ' ')}</time>`
 }
 
-export function ahead(at: number, now: number): Html {
-  const words = at <= now ? 'now' : `in ${age(at - now)}`
-  return html`<time datetime="${timestamp(at)}" title="${timestamp(at)}">${words}</time>`
-}
+/** Characters that nobody sees, or that turn round what stands beside them, as the escapes that JSON has for them. */
+export const visible = (text: string): string =>
+  text.replaceAll(/\p{Bidi_Control}|(?![\t\n])\p{Cc}/gu, (character) => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+  })
 
 /** Narrow pages show the end of an id only: that of a moment's jobs begin alike. */
 export const jobLink = (id: string): Html =>
@@ -63,6 +76,18 @@ export function table(name: string, columns: readonly string[], rows: readonly H
   return html`<div class="scroll" tabindex="0" role="region" ${label}><table><thead><tr>${columns.map((column) => html`<th scope="col">${column}</th>`)}</tr></thead><tbody>${body}</tbody></table></div>`
 }
 
-/** A form of one button: it works without scripts. */
-export const button = (action: string, label: string): Html =>
-  html`<form method="post" action="${action}"><button type="submit">${label}</button></form>`
+/**
+ * A form of one button: it works without scripts. One that does something else has another id: what is under somebody's
+ * hands never turns into it. `of` says whose it is where several stand on a page.
+ */
+export function button(action: string, label: string, { disabled = false, of = '' } = {}): Html {
+  const id = action.replaceAll(/[^\w-]/g, '-')
+  const name = of === '' ? '' : html` aria-label="${label} ${of}"`
+  return html`<form id="do${id}" method="post" action="${action}"><button type="submit"${name}${disabled ? html` disabled` : ''}>${label}</button></form>`
+}
+
+/** Both stand where they stand, whatever the job does: a click that comes late does not do the other. */
+export function jobButtons(id: string, final: boolean, of = ''): Html {
+  const cancel = button(`/ui/jobs/${id}/cancel`, 'Cancel', { disabled: final, of })
+  return html`<div class="buttons">${cancel}${button(`/ui/jobs/${id}/rerun`, 'Run again', { disabled: !final, of })}</div>`
+}

@@ -2,13 +2,13 @@
 import { html } from 'hono/html'
 import type { scheduleView, systemHistoryView, systemView, tickView } from '../schedules/view.js'
 import type { Html } from './fragment.js'
-import { ago, ahead, button, count, facts, jobLink, table } from './parts.js'
+import { ago, ahead, button, count, facts, jobLink, type Now, table } from './parts.js'
 
 /** As GET /schedules shows them. */
 export type ShownSchedule = ReturnType<typeof scheduleView> | ReturnType<typeof systemView>
 type ShownTick = ReturnType<typeof tickView> | ReturnType<typeof systemHistoryView>[number]
 
-export function scheduleList(schedules: readonly ShownSchedule[], now: number): Html {
+export function scheduleList(schedules: readonly ShownSchedule[], now: Now): Html {
   const rows = schedules.map(
     (one) =>
       html`<tr><th scope="row"><a href="/ui/schedules/${one.name}">${one.name}</a></th><td>${one.source}</td><td>${timing(one)}</td><td>${what(one)}</td><td>${next(one, now)}</td></tr>`,
@@ -20,7 +20,7 @@ export interface ScheduleDetails {
   schedule: ShownSchedule
   next: readonly number[]
   history: readonly ShownTick[]
-  now: number
+  now: Now
 }
 
 export function scheduleDetails({ schedule, next, history, now }: ScheduleDetails): Html {
@@ -66,7 +66,7 @@ function what(schedule: ShownSchedule): string {
   return String(Object(schedule.job).type)
 }
 
-function next({ next_at, paused }: ShownSchedule, now: number): Html | string {
+function next({ next_at, paused }: ShownSchedule, now: Now): Html | string {
   if (paused) return 'paused'
   return next_at === null ? '–' : ahead(Date.parse(next_at), now)
 }

@@ -133,6 +133,68 @@ describe.skipIf(CHROMIUM === undefined)('the pages (skipped without Chromium)', 
     expect([errors, foreign]).toEqual([[], []])
   }, 60_000)
 
+  test('what is under the pointer and the focus never turns into something else', async () => {
+    const { url, submit, reaches, http } = await startService()
+    const { id } = await submit({ type: 'polite', payload: { at_end: 'return' } })
+    await reaches(id, 'processing')
+    const { page, errors } = await visit(`${url}/ui/jobs/${id}`)
+    const cancel = page.getByRole('button', { name: 'Cancel' })
+    await cancel.focus()
+    const at = await cancel.boundingBox()
+    await http.post(`/jobs/${id}/cancel`).expect(202)
+    await page.getByRole('heading', { name: 'polite cancelled' }).waitFor()
+    await page.keyboard.press('Enter')
+    await page.mouse.click(Number(at?.x) + 5, Number(at?.y) + 5)
+    expect(await cancel.isDisabled()).toBe(true)
+    expect((await http.get(`/jobs/${id}/attempts`).expect(200)).body.attempts).toHaveLength(1)
+    await page.getByRole('button', { name: 'Run again' }).click()
+    await until('it runs again', async () => (await http.get(`/jobs/${id}/attempts`)).body.attempts.length === 2)
+    expect(errors).toEqual([])
+  }, 60_000)
+
+  test('the log follows a job that runs, and ages count', async () => {
+    const speaks = `export default { async run(_, ctx) { for (let i = 1; !ctx.signal.aborted; i += 1) {
+      ctx.log('line ' + i + '.'); await new Promise((next) => setTimeout(next, 100)) } } }`
+    const { url, submit, reaches, http } = await startService({ files: { 'types/speaks.mjs': speaks } })
+    const { id } = await submit({ type: 'speaks' })
+    await reaches(id, 'processing')
+    const { page, errors } = await visit(`${url}/ui/jobs/${id}`)
+    const log = page.locator('#log pre')
+    await until('lines come', async () => (await log.textContent())?.includes('line 20.'))
+    const started = page.locator('dt:text-is("Started") + dd')
+    const age = await started.textContent()
+    await until('its age counts', async () => (await started.textContent()) !== age)
+    await http.post(`/jobs/${id}/cancel`).expect(202)
+    await page
+      .getByRole('heading', { name: 'speaks' })
+      .getByText(/cancelled|completed/)
+      .waitFor()
+    const lines = async () => (await log.textContent())?.match(/line \d+\./g) ?? []
+    await until('all lines are there', async () => {
+      const { logs } = (await http.get(`/jobs/${id}/logs?limit=1000`).expect(200)).body
+      return (await lines()).length === logs.length
+    })
+    expect(new Set(await lines()).size).toBe((await lines()).length)
+    expect(errors).toEqual([])
+  }, 60_000)
+
+  test('a refusal takes nothing from a page, and it is told when nothing comes any more', async () => {
+    const { url } = await startService()
+    const { page } = await visit(`${url}/ui/`)
+    await until('both charts are drawn', async () => (await page.locator('.chart canvas').count()) === 2)
+    const refuse = { status: 503, contentType: 'application/problem+json', body: '{}' }
+    await page.route('**/ui/charts', (route) => route.fulfill(refuse))
+    await page.evaluate(`htmx.ajax('GET', '/ui/charts', { target: '#charts', swap: 'innerMorph' })`)
+    expect(await page.locator('.chart canvas').count()).toBe(2)
+
+    await page.route('**/ui/live/**', (route) => route.fulfill(refuse))
+    await page.goto(`${url}/ui/jobs`)
+    await page.getByText('Not kept up to date').waitFor()
+    expect(await page.getByText('no jobs fit').count()).toBe(1)
+    await page.unroute('**/ui/live/**')
+    await page.getByText('Not kept up to date').waitFor({ state: 'hidden' })
+  }, 60_000)
+
   test('the overview shows what comes and goes, without being loaded anew', async () => {
     const { url, submit, http } = await startService({ config: { worker: { max_workers: 1 } } })
     const { page, errors } = await visit(`${url}/ui/`)

@@ -217,5 +217,5 @@ describe('the program', () => {
     expect(answers.get(503)).toBeGreaterThan(10_000)
     expect((await call('GET', '/readyz')).status).toBe(200)
     expect(child.exitCode).toBe(null)
-  }, 60_000)
+  }, 180_000)
 })

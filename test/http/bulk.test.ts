@@ -16,12 +16,12 @@ describe('POST /jobs/cancel', () => {
       .post('/jobs/cancel')
       .send({ filter: { type: 'greet' }, reason: 'a mistake' })
       .expect(200)
-    expect(body).toEqual({ cancelled: 2, asked_to_stop: 0, more: false })
+    expect(body).toEqual({ cancelled: 2, asked_to_stop: 0, more: false, next_cursor: null })
     for (const { id } of greets)
       expect(await get(id)).toMatchObject({ status: 'cancelled', reason_detail: 'a mistake' })
     expect(await get(other.id)).toMatchObject({ status: 'scheduled' })
     const all = await http.post('/jobs/cancel').send({ filter: {} }).expect(200)
-    expect(all.body).toEqual({ cancelled: 1, asked_to_stop: 1, more: false })
+    expect(all.body).toEqual({ cancelled: 1, asked_to_stop: 1, more: false, next_cursor: null })
     expect(await ends(running.id)).toMatchObject({ status: 'cancelled' })
   })
 
@@ -54,7 +54,7 @@ describe('POST /jobs/cancel', () => {
       .post('/jobs/cancel')
       .send({ filter: { status: 'scheduled' } })
       .expect(200)
-    expect(body).toEqual({ cancelled: 1, asked_to_stop: 0, more: false })
+    expect(body).toEqual({ cancelled: 1, asked_to_stop: 0, more: false, next_cursor: null })
     expect((await get(later.id)).status).toBe('cancelled')
     expect((await get(now.id)).status).not.toBe('cancelled')
   })
@@ -64,9 +64,9 @@ describe('POST /jobs/cancel', () => {
     const jobs = Array.from({ length: 1_050 }, () => http.post('/jobs').send({ type: 'greet', delay: 600 }).expect(202))
     await Promise.all(jobs)
     const cancel = async () => (await http.post('/jobs/cancel').send({ filter: {} }).expect(200)).body
-    expect(await cancel()).toEqual({ cancelled: 1_000, asked_to_stop: 0, more: true })
-    expect(await cancel()).toEqual({ cancelled: 50, asked_to_stop: 0, more: false })
-    expect(await cancel()).toEqual({ cancelled: 0, asked_to_stop: 0, more: false })
+    expect(await cancel()).toEqual({ cancelled: 1_000, asked_to_stop: 0, more: true, next_cursor: expect.any(String) })
+    expect(await cancel()).toMatchObject({ cancelled: 50, more: false })
+    expect(await cancel()).toMatchObject({ cancelled: 0, more: false })
   })
 
   test.each([
@@ -93,7 +93,7 @@ describe('POST /jobs/rerun', () => {
       .post('/jobs/rerun')
       .send({ filter: { status: ['failed', 'cancelled'] } })
       .expect(200)
-    expect(body).toEqual({ rerun: 2, without_type: 0, more: false })
+    expect(body).toEqual({ rerun: 2, without_type: 0, more: false, next_cursor: null })
     for (const { id } of failed)
       await until(
         'it has failed once more',
@@ -105,6 +105,23 @@ describe('POST /jobs/rerun', () => {
     expect(all.body).toMatchObject({ rerun: 3, more: false })
     for (const { id } of [...failed, fine]) await until('it is final', async () => (await get(id)).finished_at !== null)
     expect(statusesOf((await http.get('/jobs')).body.jobs)).toEqual(['completed', 'failed', 'failed'])
+  })
+
+  test('goes on where it ended: jobs that have ended again meanwhile do not run a third time', async () => {
+    const { http, submit } = await startService({ config: { worker: { queue_size: 5_000 } } })
+    const submitted = Array.from({ length: 1_050 }, () =>
+      submit({ type: 'greet', delay: '1h', payload: { name: 'x' } }),
+    )
+    await Promise.all(submitted)
+    for (let more = true; more; ) more = (await http.post('/jobs/cancel').send({ filter: {} }).expect(200)).body.more
+    const filter = { type: 'greet' }
+    const first = (await http.post('/jobs/rerun').send({ filter }).expect(200)).body
+    expect(first).toMatchObject({ rerun: 1_000, more: true })
+    await http.post('/jobs/cancel').send({ filter: {} }).expect(200)
+    const rest = (await http.post('/jobs/rerun').send({ filter, cursor: first.next_cursor }).expect(200)).body
+    expect(rest).toMatchObject({ rerun: 50, more: false, next_cursor: null })
+    const foreign = await http.post('/jobs/rerun').send({ filter: {}, cursor: first.next_cursor }).expect(400)
+    expect(foreign.body.code).toBe('invalid_query')
   })
 
   test.each([

@@ -41,6 +41,13 @@ describe('the form of a type', () => {
     expect(await jobs()).toHaveLength(2)
   })
 
+  test('without a one-time key of ours is a new one each time', async () => {
+    const { send, jobs } = await aForm()
+    for (const once of ['', 'x']) await send('email', { ...MAIL, '/payload/subject': `with ${once}`, once }).expect(303)
+    await send('email', { ...MAIL, once: '' }).expect(303)
+    expect(await jobs()).toHaveLength(3)
+  })
+
   test('sent again with something else says so, and is a new form then', async () => {
     const { send, open, onceOf, jobs } = await aForm()
     const once = await open('email')
@@ -136,6 +143,43 @@ describe('many jobs at once', () => {
     const statuses = await Promise.all([running, pending, later].map(async ({ id }) => (await get(id)).status))
     expect(statuses).toEqual(['processing', 'cancelled', 'cancelled'])
     expect((await post('/ui/jobs/all', { verb: 'rerun', type: 'greet' }).expect(200)).text).toContain('2 run again')
+  })
+
+  test('all that fit are those of the list, whatever it was asked by', async () => {
+    const { http, post, later } = await threeJobs()
+    for (const query of [
+      'batch=none',
+      'created_after=2100-01-01T00%3A00%3A00Z',
+      'type=none',
+      'status=failed%2Ccancelled',
+    ]) {
+      const { text } = await http.get(`/ui/jobs?${query}&limit=5`).expect(200)
+      expect(text).toContain('no jobs fit')
+      const [, path = ''] = /href="(\/ui\/jobs\/all\?[^"]+)"/.exec(text) ?? []
+      expect(path.replaceAll('&amp;', '&')).toContain(query)
+      expect(text).toMatch(query.startsWith('status') ? /<option value="failed,cancelled" selected>/ : /name="batch"/)
+    }
+    const { text } = await post('/ui/jobs/all', { verb: 'cancel', batch: 'none' }).expect(200)
+    expect(text).toContain('No job fitted')
+    for (const name of ['constructor', 'toString', 'limit'])
+      await post('/ui/jobs/all', { verb: 'cancel', [name]: '1' }).expect(422)
+    expect((await http.get(`/jobs/${later.id}`).expect(200)).body.status).toBe('scheduled')
+  })
+
+  test('a list that goes on keeps what it was asked by', async () => {
+    const { http } = await startService()
+    const jobs = Array.from({ length: 7 }, () => ({ type: 'greet', delay: '1h', payload: { name: 'x' } }))
+    await http.post('/jobs/batch').send({ jobs }).expect(202)
+    const first = (await http.get('/ui/jobs?created_after=2020-01-01T00:00:00Z&limit=5').expect(200)).text
+    const [, older = ''] = /<a href="([^"]+)">Older jobs/.exec(first) ?? []
+    const { text } = await http.get(older.replaceAll('&amp;', '&')).expect(200)
+    expect(text.match(/<tr id="job-/g)).toHaveLength(2)
+  })
+
+  test('more fields than a form may have are refused, not dropped', async () => {
+    const { post } = await threeJobs()
+    const ticked = Object.fromEntries(Array.from({ length: 1_100 }, (_, i) => [`job.${i}`, 'on']))
+    await post('/ui/jobs/selected', { verb: 'cancel', ...ticked }).expect(400)
   })
 
   test('only what can be done to them is offered, and nothing is done to all by mistake', async () => {

@@ -97,7 +97,7 @@ describe('the pages', () => {
     await reaches(running.id, 'cancelled')
     await reaches(waiting.id, 'failed')
     const failed = (await http.get(`/ui/jobs/${waiting.id}`).expect(200)).text
-    for (const words of ['handler_error', 'no luck', '<summary>Stack</summary>', 'Run again', '<h2 id="log">'])
+    for (const words of ['handler_error', 'no luck', '<summary>Stack</summary>', 'Run again', '<h2 id="log-of">'])
       expect(failed).toContain(words)
     expect(failed).not.toContain('hx-sse:connect')
     await http.post(`/ui/jobs/${waiting.id}/rerun`).expect(303)
@@ -229,6 +229,56 @@ describe('the pages', () => {
     expect(hostile.map(markup)).toEqual(harmless.map(markup))
     for (const page of hostile) expect(page).not.toMatch(/<script>|<img/)
     expect(hostile.filter((page) => page.includes('&lt;script&gt;')).length).toBeGreaterThan(10)
+  })
+
+  test('show the end of a long log, and do not send it again while the job runs', async () => {
+    const lines = `export default { async run(_, ctx) { for (let i = 1; i <= 700; i += 1) ctx.log('line ' + i)
+      await new Promise((stop) => ctx.signal.addEventListener('abort', stop)) } }`
+    const { http, url, submit } = await startService({ files: { 'types/lines.mjs': lines } })
+    const { id } = await submit({ type: 'lines' })
+    const page = async () => (await http.get(`/ui/jobs/${id}`).expect(200)).text
+    const text = await until('all lines are there', async () => (await page()).includes('line 700\n') && page())
+    expect(text).toContain('200 lines before')
+    expect(text).not.toContain('line 200\n')
+    expect(text).toContain('data-run="1" data-line="700"')
+    // As its script asks for what comes.
+    const after = await http.get(`/jobs/${id}/logs?cursor=1.699`).expect(200)
+    expect(after.body.logs.map(({ message }: { message: string }) => message)).toEqual(['line 700'])
+    const stream = await fetch(`${url}/ui/live/jobs/${id}`)
+    const reader = stream.body?.getReader()
+    let sent = ''
+    await until('it is sent', async () => {
+      sent += Buffer.from((await reader?.read())?.value ?? []).toString()
+      return sent.includes('</section>') && sent.includes('data-log-over')
+    })
+    expect(sent).not.toContain('line 700')
+    await reader?.cancel()
+  })
+
+  test('show times as they are where scripts count the ages, so that nothing is sent for them', async () => {
+    const { http, url, submit } = await startService()
+    await submit({ type: 'greet', delay: '1h', payload: { name: 'x' } })
+    expect((await http.get('/ui/jobs').expect(200)).text).toMatch(/data-age>(\d+ m?s ago|in 1 h|in 60 min)</)
+    const reader = (await fetch(`${url}/ui/live/jobs`)).body?.getReader()
+    let sent = ''
+    await until('it is sent', async () => {
+      sent += Buffer.from((await reader?.read())?.value ?? []).toString()
+      return sent.includes('</table>')
+    })
+    expect(sent).toMatch(/data-age>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d</)
+    expect(sent).not.toMatch(/ ago</)
+    await reader?.cancel()
+  })
+
+  test('make characters visible that turn round what stands beside them', async () => {
+    const { http, submit, ends } = await startService({ files: TYPES })
+    const { id } = await submit({ type: 'fails', payload: { message: 'a\u202eb\u0007' } })
+    await ends(id)
+    for (const path of [`/ui/jobs/${id}`, '/ui/jobs']) {
+      const { text } = await http.get(path).expect(200)
+      for (const character of ['\u202e', '\u0007']) expect(text).not.toContain(character)
+      expect(text).toContain('a\\u202eb\\u0007')
+    }
   })
 
   test('keep up to date, each rendered once for all who look, until the job is final', async () => {

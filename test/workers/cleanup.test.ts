@@ -137,10 +137,12 @@ describe('a cleanup', () => {
     const seen: [number, string | undefined][] = []
     const progress = async (percent: number, note?: string) => void seen.push([Math.round(percent), note])
     await run({ older_than: '30d' }, context(ALL, folder, { ...jobsContext(jobs.prune), progress }))
-    expect(seen).toEqual([
-      [33, '3 jobs, 300 B'],
-      [67, '3 jobs, 1 file, 304 B'],
-      [100, '3 jobs, 1 file, 1 row, 304 B'],
+    // On a busy machine there are further ones between: what counts is the last one of each target.
+    const last = new Map(seen)
+    expect([33, 67, 100].map((percent) => last.get(percent))).toEqual([
+      '3 jobs, 300 B',
+      '3 jobs, 1 file, 304 B',
+      '3 jobs, 1 file, 1 row, 304 B',
     ])
   })
 

@@ -130,13 +130,15 @@ export const why = z.strictObject({
 export const bulkCancelled = z.strictObject({
   cancelled: count(),
   asked_to_stop: count().describe('They run, and will be stopped.'),
-  more: z.boolean().describe('Whether some are left: ask again.'),
+  more: z.boolean().describe('Whether some are left.'),
+  next_cursor: z.string().nullable().describe('To go on with where some are left.'),
 })
 
 export const bulkRerun = z.strictObject({
   rerun: count(),
   without_type: count().describe('Left as they are: their type is gone or disabled.'),
-  more: z.boolean().describe('Whether some are left: ask again.'),
+  more: z.boolean().describe('Whether some are left.'),
+  next_cursor: z.string().nullable().describe('To go on with where some are left.'),
 })
 
 export const batch = z.strictObject({

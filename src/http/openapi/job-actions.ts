@@ -62,10 +62,10 @@ export const jobActionOperations: readonly Operation[] = [
     answers: {
       200: {
         description: 'How many it were.',
-        content: json(bulkCancelled, { cancelled: 12, asked_to_stop: 1, more: false }),
+        content: json(bulkCancelled, { cancelled: 12, asked_to_stop: 1, more: false, next_cursor: null }),
       },
     },
-    problems: [...OF_BODIES, ...OF_WRITES, 'invalid_request'],
+    problems: [...OF_BODIES, ...OF_WRITES, 'invalid_query', 'invalid_request'],
   },
   {
     method: 'post',
@@ -79,9 +79,9 @@ export const jobActionOperations: readonly Operation[] = [
     answers: {
       200: {
         description: 'How many it were.',
-        content: json(bulkRerunAnswer, { rerun: 3, without_type: 0, more: false }),
+        content: json(bulkRerunAnswer, { rerun: 3, without_type: 0, more: false, next_cursor: null }),
       },
     },
-    problems: [...OF_BODIES, ...OF_WRITES, 'invalid_request'],
+    problems: [...OF_BODIES, ...OF_WRITES, 'invalid_query', 'invalid_request'],
   },
 ]
