@@ -6,7 +6,7 @@ import { type Html, problemFragment } from '../ui/fragment.js'
 import { page } from '../ui/layout.js'
 import { sendProblemFragment, wantsHtml } from './fragments.js'
 import { sendPage } from './html.js'
-import { LOGIN } from './login.js'
+import { loginFor } from './login.js'
 
 /** Refusals that may have passed by then say when to come back. */
 const RETRYABLE: readonly ProblemCode[] = ['queue_full', 'store_busy', 'outcome_unknown']
@@ -28,7 +28,7 @@ export function problemWriter(bus: EventBus, retryAfter: () => number) {
     const retry_after = known.retry_after ?? (RETRYABLE.includes(known.code) ? retryAfter() : null)
     if (retry_after !== null) res.setHeader('Retry-After', retry_after)
     if (wantsHtml(req)) sendProblemFragment(res, known)
-    else if (isPage(req) && known.code === 'unauthorized') res.redirect(303, LOGIN)
+    else if (isPage(req) && known.code === 'unauthorized') res.redirect(303, loginFor(req))
     else if (isPage(req)) sendPage(res, PROBLEMS[known.code].status, problemPage(req, known))
     else writeProblem(req, res, known)
   }

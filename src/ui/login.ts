@@ -2,8 +2,9 @@
 import { html } from 'hono/html'
 import type { Html } from './fragment.js'
 
-export function loginForm(action: string, refused: boolean): Html {
+/** `next` is the page that somebody wanted. */
+export function loginForm(action: string, next: string, refused: boolean): Html {
   const problem = refused ? html`<p class="notice" role="alert">This server does not know that key.</p>` : ''
   return html`<h1>Sign in</h1>${problem}
-<form class="filters" method="post" action="${action}"><label>API key <input type="password" name="key" required autocomplete="current-password"></label><button type="submit">Sign in</button></form>`
+<form class="filters" method="post" action="${action}"><input type="hidden" name="next" value="${next}"><label>API key <input type="password" name="key" required autocomplete="current-password"></label><button type="submit">Sign in</button></form>`
 }

@@ -128,7 +128,7 @@ describe('where there are keys, every operation', () => {
     expect(open).toEqual(['/livez', '/readyz'])
     const page = await receive(`${url}/docs`, { headers: { Accept: 'text/html' } })
     expect(contract.deviations('/docs', 'get', page)).toEqual([])
-    expect([page.status, page.headers.get('location')]).toEqual([303, '/ui/login'])
+    expect([page.status, page.headers.get('location')]).toEqual([303, '/ui/login?next=%2Fdocs'])
   })
 })
 

@@ -307,12 +307,28 @@ describe('where there are keys', () => {
 
   test('pages ask for one, and a cookie that no other site makes a browser send lets in', async () => {
     const { http } = await start(['admin'])
-    for (const path of ['/', '/ui/', '/ui/jobs'])
+    for (const [path, next] of [
+      ['/', ''],
+      ['/ui/', '?next=%2Fui%2F'],
+      ['/ui/jobs?status=failed', '?next=%2Fui%2Fjobs%3Fstatus%3Dfailed'],
+    ])
       await http
-        .get(path)
+        .get(String(path))
         .set({ accept: 'text/html', Cookie: 'jobmill_key=old' })
         .expect(303)
-        .expect('location', '/ui/login')
+        .expect('location', `/ui/login${next}`)
+    const form = (await http.get('/ui/login?next=%2Fui%2Fjobs%3Fstatus%3Dfailed').expect(200)).text
+    expect(form).toContain('name="next" value="/ui/jobs?status=failed"')
+    const signIn = (next: string) => http.post('/ui/login').type('form').send({ key, next }).expect(303)
+    expect((await signIn('/ui/jobs?status=failed')).headers.location).toBe('/ui/jobs?status=failed')
+    for (const next of [
+      '//example.com/ui/',
+      'https://example.com/ui/',
+      '/\\example.com',
+      '/ui/\r\nSet-Cookie: a=b',
+      '/jobs',
+    ])
+      expect((await signIn(next)).headers.location).toBe('/ui/')
     await http.get('/ui/jobs').expect(401)
     await http.get('/ui/assets/pages.css').expect(200)
     expect((await http.get('/ui/login').expect(200)).text).toContain('type="password"')

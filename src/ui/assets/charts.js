@@ -36,7 +36,7 @@ function draw(element) {
       { label: 'Minute', value: (_chart, at) => (at === null ? '–' : clockTime(at)) },
       ...series.map(({ name }) => {
         const stroke = colour(element, name)
-        return { label: name, stroke, fill: faint(stroke), width: 2, points: { show: false } }
+        return { label: name, stroke, fill: faint(stroke), width: 2, points: { show: isPoint } }
       }),
     ],
   }
@@ -51,6 +51,11 @@ function dataOf({ dataset }) {
 
 function sizeOf({ parentElement }) {
   return { width: parentElement.clientWidth, height: HEIGHT }
+}
+
+/** One minute alone makes no line. */
+function isPoint({ data }, series) {
+  return data[series].filter((n) => n !== null).length < 2
 }
 
 /** Seconds since 1970, as a clock on the wall shows them. */

@@ -1,4 +1,5 @@
 // What pages do beyond their HTML: ages that count, boxes that tick others, forms that are sent once, the log of a job that runs.
+/* global htmx */
 const SECOND = 1_000
 const UNITS = [
   [86_400, 'd'],
@@ -23,7 +24,12 @@ countAges()
 setInterval(countAges, SECOND)
 // Before what was swapped in is painted: it has the time itself.
 document.addEventListener('htmx:after:swap', countAges)
-document.addEventListener('htmx:sse:after:message', countAges)
+document.addEventListener('htmx:sse:after:message', () => {
+  countAges()
+  // The heading of a job says what it does now.
+  const heading = document.querySelector('main > div > h1')
+  if (heading !== null) document.title = `${heading.textContent} · jobmill`
+})
 
 document.addEventListener('change', ({ target }) => {
   if (!target.matches('input[data-all]')) return
@@ -42,8 +48,22 @@ addEventListener('pageshow', () => {
 })
 
 const connection = document.querySelector('#connection')
+const RETRY = 3 * SECOND
 document.addEventListener('htmx:sse:error', () => connection.removeAttribute('hidden'))
 document.addEventListener('htmx:sse:after:message', () => connection.setAttribute('hidden', ''))
+for (const event of ['htmx:response:error', 'htmx:error']) document.addEventListener(event, beginAgain)
+
+/** A stream that broke off comes back by itself; one that never began does not. */
+function beginAgain({ target }) {
+  if (!target.hasAttribute?.('hx-sse:connect')) return
+  connection.removeAttribute('hidden')
+  setTimeout(() => {
+    const fresh = target.cloneNode(true)
+    fresh.removeAttribute('data-htmx-powered')
+    target.replaceWith(fresh)
+    htmx.process(fresh)
+  }, RETRY)
+}
 
 // The stream of a page does not bring the lines of the log: they are asked for from where they end.
 async function followLog() {
