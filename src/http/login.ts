@@ -33,7 +33,9 @@ export function loginRoutes(app: Express, keys: readonly ApiKey[]): void {
     get: (req, res) => show(res, 200, nextOf(req.query.next)),
     async post(req, res) {
       const body = await readBody(req, MOST_BYTES)
-      const { data } = z.object({ key: z.string().trim().regex(BEARER_TOKEN), next: z.unknown().optional() }).safeParse(body)
+      const { data } = z
+        .object({ key: z.string().trim().regex(BEARER_TOKEN), next: z.unknown().optional() })
+        .safeParse(body)
       if (data === undefined || find(data.key) === null) return show(res, 403, nextOf(Object(body).next))
       res.setHeader('Set-Cookie', `${COOKIE}=${data.key}; Path=/; HttpOnly; SameSite=Strict`)
       res.redirect(303, nextOf(data.next))
