@@ -73,5 +73,5 @@ function row(job: Job, now: Now): Html {
   const due = run_at !== null && !isFinal(job.status) ? html` ${ahead(run_at, now)}` : ''
   const done = job.status === 'processing' ? measured(progress, `Job ${id}`) : `${progress} %`
   const box = html`<input type="checkbox" form="${SELECTION}" name="job.${id}" aria-label="Select ${id}">`
-  return html`<tr id="job-${id}"><td>${box}</td><th scope="row">${jobLink(id)}</th><td>${type}</td><td>${status(job.status)}${due}</td><td>${job.status === 'processing' ? slot : ''}</td><td>${attempt} of ${max_attempts}</td><td>${done}</td><td>${ago(created_at, now)}</td><td>${visible(reason_detail)}</td><td>${jobButtons(id, isFinal(job.status), id)}</td></tr>`
+  return html`<tr id="job-${id}"><td>${box}</td><th scope="row">${jobLink(id)}</th><td>${type}</td><td>${status(job.status)}${due}</td><td>${job.status === 'processing' ? slot : ''}</td><td>${attempt} of ${max_attempts}</td><td>${done}</td><td>${ago(created_at, now)}</td><td class="note">${visible(reason_detail)}</td><td>${jobButtons(id, isFinal(job.status), id)}</td></tr>`
 }

@@ -42,7 +42,7 @@ export function slotTable({ slots }: Pick<StatsView, 'slots'>): Html {
     if (job === null) return html`<tr><th scope="row">${slot}</th><td colspan="4" class="quiet">free</td></tr>`
     const { id, type, attempt, progress, progress_note } = job
     return html`<tr><th scope="row">${slot}</th><td>${type}</td><td>${jobLink(id)}</td>
-<td>${measured(progress, `${type} in slot ${slot}`)}</td><td>${progress_note === null ? `attempt ${attempt}` : visible(progress_note)}</td></tr>`
+<td>${measured(progress, `${type} in slot ${slot}`)}</td><td class="note">${progress_note === null ? `attempt ${attempt}` : visible(progress_note)}</td></tr>`
   })
   return table('Slots', ['Slot', 'Type', 'Job', 'Progress', 'Note'], rows, 'no slots')
 }
