@@ -6,6 +6,7 @@ import { ServiceError } from '../errors.js'
 
 const ASSETS: Record<string, [type: string, url: string]> = {
   'pages.css': ['text/css; charset=utf-8', new URL('../ui/assets/pages.css', import.meta.url).href],
+  'forms.css': ['text/css; charset=utf-8', new URL('../ui/assets/forms.css', import.meta.url).href],
   'pages.js': ['text/javascript; charset=utf-8', new URL('../ui/assets/pages.js', import.meta.url).href],
   'charts.js': ['text/javascript; charset=utf-8', new URL('../ui/assets/charts.js', import.meta.url).href],
   'icon.svg': ['image/svg+xml', new URL('../ui/assets/icon.svg', import.meta.url).href],

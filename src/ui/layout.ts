@@ -46,6 +46,7 @@ export function page({ title, head, body, live, charts = false }: View, path: st
 <title>${title} · jobmill</title>
 <link rel="icon" href="/ui/assets/icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="/ui/assets/pages.css">
+<link rel="stylesheet" href="/ui/assets/forms.css">
 <script src="/ui/assets/htmx.js"></script>
 <script src="/ui/assets/hx-sse.js"></script>
 <script src="/ui/assets/pages.js" defer></script>${charts ? CHARTS : ''}
