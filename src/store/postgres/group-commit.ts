@@ -62,7 +62,8 @@ export function createGroupCommit(
         onCommit(writes.length, performance.now() - begun)
         return answer(writes, results)
       } catch (error) {
-        await giveUp(error)
+        ledger.forget()
+        await db.rollback()
         const again = CONFLICTS.includes(codeOf(error)) && tries < TRIES
         if (!again && (alone || !isOwnFault(error))) return refuse(writes, error, sent.commit)
         alone ||= !again
@@ -73,12 +74,12 @@ export function createGroupCommit(
   /** The common case costs no savepoints: only when a write throws is the whole group run again, each in its own. */
   async function inTransaction(writes: Write[], alone: boolean, sent: { commit: boolean }): Promise<Result[]> {
     ledger.forget()
-    await db.run('BEGIN')
+    await db.begin()
     const results: Result[] = []
     for (const { work } of writes) results.push(alone ? await runAlone(work) : { value: await work() })
     await ledger.flush()
     sent.commit = true
-    await db.run('COMMIT')
+    await db.commit()
     return results
   }
 
@@ -95,13 +96,6 @@ export function createGroupCommit(
       ledger.forget(mark)
       return { error }
     }
-  }
-
-  /** A transaction that is not known to be over must not go on in the next one's place. */
-  async function giveUp(error: unknown): Promise<void> {
-    ledger.forget()
-    if (isLost(error)) return db.destroy()
-    await db.run('ROLLBACK').catch(() => db.destroy())
   }
 
   return {

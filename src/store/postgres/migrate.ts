@@ -17,13 +17,13 @@ export async function migrate(db: Connection, schema: string): Promise<void> {
   const [server] = await db.all<{ version: string }>(`SELECT current_setting('server_version_num') AS version`)
   if (Number(server?.version) < OLDEST)
     throw new PostgresOpenError(`the server has version ${server?.version}, jobmill needs PostgreSQL 14 or later`)
-  await db.run('BEGIN')
+  await db.begin()
   try {
     await db.run('SELECT pg_advisory_xact_lock($1, $2)', LOCK)
     await bringUpToDate(db, schema)
-    await db.run('COMMIT')
+    await db.commit()
   } catch (error) {
-    await db.run('ROLLBACK').catch(() => db.destroy())
+    await db.rollback()
     throw error
   }
 }

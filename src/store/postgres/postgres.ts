@@ -7,7 +7,7 @@ import type { Claimed, Ending, ProgressReport, Renewal, Store } from '../store.j
 import { createBatches } from './batches.js'
 import { createCancels } from './cancel.js'
 import { createClaims } from './claim.js'
-import { away, isLost, openConnection } from './connection.js'
+import { away, isLost, openConnection, type Timeouts } from './connection.js'
 import { createDigests } from './digests.js'
 import { createGroupCommit } from './group-commit.js'
 import { countsOf, createLedger, readCounts } from './ledger.js'
@@ -33,6 +33,8 @@ export interface PostgresOptions {
   node: string
   /** Milliseconds that a node is taken for alive after it was heard of last. */
   lease: number
+  /** Milliseconds after which the server is taken for away. */
+  timeouts?: Timeouts
   /** Whose events the ends of jobs are. */
   digests?: readonly DigestRules[]
   /** Told after each transaction: how many writes shared it, and its milliseconds. */
@@ -44,15 +46,25 @@ const BEATS = 4
 
 /** @throws PostgresOpenError where the database cannot be used */
 export async function openPostgresStore(options: PostgresOptions, rules: Rules): Promise<Store> {
-  const { source, schema = 'jobmill', node, lease, digests = [], onCommit = () => {} } = options
-  const db = openConnection({ source, schema })
-  const reader = openConnection({ source, schema })
-  const pulse = openConnection({ source, schema })
-  await migrate(db, schema)
-  const nodes = createNodes(pulse, node, lease)
-  await nodes.beat()
+  const { schema = 'jobmill', node, lease, digests = [], onCommit = () => {} } = options
+  const connection = { source: options.source, schema, node, timeouts: options.timeouts }
+  // Each is made when it is needed: beats go by one of their own, so that they never wait for writes.
+  const db = openConnection(connection)
+  const reader = openConnection(connection)
+  const pulse = openConnection(connection)
+  const nodes = createNodes(node, lease)
+  try {
+    await migrate(db, schema)
+    await nodes.beat(db)
+  } catch (error) {
+    await db.close()
+    throw error
+  }
+  let beat: Promise<void> = Promise.resolve()
   // A beat that fails is told by trouble(); the next one comes all the same.
-  const beating = setInterval(() => void nodes.beat().catch(() => {}), lease / BEATS)
+  const beating = setInterval(() => {
+    beat = nodes.beat(pulse).catch(() => {})
+  }, lease / BEATS)
 
   const ledger = createLedger(db, node)
   const commits = createGroupCommit(db, ledger, onCommit)
@@ -117,7 +129,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   async function remove(id: string) {
     const job = await rows.get(id)
     if (job === null) return null
-    const removed = isFinal(job.status) && !(await moves.dependencies.isNeeded(id))
+    const removed = isFinal(job.status) && !(await moves.dependencies.needed([id])).has(id)
     if (removed) await moves.remove([job])
     return { job, removed }
   }
@@ -186,7 +198,9 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
     async close() {
       await commits.drain()
       clearInterval(beating)
-      await nodes.leave().catch(() => {})
+      // One that is under way would tell that the node lives after it has taken leave.
+      await beat
+      await nodes.leave(db).catch(() => {})
       await Promise.all([db.close(), reader.close(), pulse.close()])
     },
   }
