@@ -94,9 +94,11 @@ export function createDependencies(db: Queries) {
       const text = 'SELECT on_id FROM dependencies WHERE id = $1 AND open ORDER BY on_id LIMIT $2'
       return (await db.all<{ on_id: string }>(text, [id, limit])).map(({ on_id }) => on_id)
     },
-    /** Whether a job that is not final depends on this one. */
-    async isNeeded(on: string): Promise<boolean> {
-      return (await db.all('SELECT 1 FROM dependencies WHERE on_id = $1 LIMIT 1', [on])).length > 0
+    /** Those of `ids` on which a job depends that is not final. */
+    async needed(ids: readonly string[]): Promise<Set<string>> {
+      if (ids.length === 0) return new Set()
+      const text = 'SELECT DISTINCT on_id AS id FROM dependencies WHERE on_id = ANY($1::text[])'
+      return new Set((await db.all<{ id: string }>(text, [ids])).map(({ id }) => id))
     },
 
     /** For upkeep to go on with: this job ended so, and not all that wait for it have been told. */

@@ -16,7 +16,7 @@ interface CountRow extends Change {
 }
 
 /** What there is now of all types together, and of each. */
-export interface Standings {
+interface Standings {
   pending: number
   /** Not final. */
   stored: number

@@ -17,10 +17,10 @@ export function createLogs(db: Queries) {
       )
     },
 
-    /** Keeps the value where this run goes on, and tells whether it does. */
+    /** Keeps the value where this run goes on, and tells whether it does; nobody ends it before that is written. */
     async checkpoint(id: string, run: number, value: string): Promise<boolean> {
       const kept = await db.run(
-        `INSERT INTO checkpoints SELECT id, $3 FROM jobs WHERE id = $1 AND run = $2 AND status = 'processing'
+        `INSERT INTO checkpoints SELECT id, $3 FROM jobs WHERE id = $1 AND run = $2 AND status = 'processing' FOR SHARE
          ON CONFLICT (id) DO UPDATE SET value = excluded.value`,
         [id, run, value],
       )

@@ -25,7 +25,10 @@ export function createPruning(db: Queries, rows: Rows, moves: Moves) {
       (max_count !== null && count > max_count) ||
       (max_bytes !== null && size > max_bytes)
 
-    const heads = await rows.take(OLDEST, [chosen.map(({ type }) => type), chosen.map((group) => group.status), limit])
+    const found = await rows.take(OLDEST, [chosen.map(({ type }) => type), chosen.map((group) => group.status), limit])
+    // Asked again under the lock: another node may have made one run again, or depend on one, since they were found.
+    const needed = await moves.dependencies.needed(found.map(({ id }) => id))
+    const heads = found.filter(({ id, status }) => isFinal(status) && !needed.has(id))
     heads.sort((a, b) => endOf(a) - endOf(b) || (a.id < b.id ? -1 : 1))
     const gone: JobWithPayload[] = []
     for (const job of heads.slice(0, limit)) {

@@ -27,5 +27,3 @@ export function createRates(db: Queries) {
       db.run('INSERT INTO starts SELECT $1, $2::bigint FROM generate_series(1, $3::integer)', [type, at, times]),
   }
 }
-
-export type Rates = ReturnType<typeof createRates>

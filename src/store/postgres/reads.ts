@@ -53,15 +53,15 @@ export function createReads(db: Queries) {
     const jobs: Job[] = []
     let last = before ?? ABOVE_ALL
     for (let looked = 0; looked < MOST_LOOKED_AT; ) {
-      const wanted = limit - jobs.length
-      // One more tells whether there is a further page.
-      const found = (await db.all<Row<Job>>(text, [last, from, wanted + 1, ...values])).map(parseJob)
-      for (const job of found.slice(0, wanted)) {
+      // One more tells whether there is a further page; where few fit, pieces grow.
+      const step = Math.max(limit - jobs.length + 1, Math.min(looked, MOST_LOOKED_AT - looked))
+      const found = (await db.all<Row<Job>>(text, [last, from, step, ...values])).map(parseJob)
+      for (const job of found) {
+        if (jobs.length === limit) return { jobs, next: last }
         if (fits(job, filter)) jobs.push(job)
         last = job.id
       }
-      if (found.length <= wanted) return { jobs, next: null }
-      if (jobs.length === limit) return { jobs, next: last }
+      if (found.length < step) return { jobs, next: null }
       looked += found.length
     }
     return { jobs, next: last }
