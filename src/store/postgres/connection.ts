@@ -154,16 +154,20 @@ async function connect(
   client.on('error', onLost)
   try {
     await client.connect()
-    // A commit is on disk when it is answered, whatever the server's configuration says otherwise.
-    await client.query(`SELECT set_config('search_path', $1, false), set_config('synchronous_commit', 'on', false)`, [
-      quoted(schema),
-    ])
+    await client.query(SESSION, [quoted(schema)])
   } catch (error) {
     void letGo(client)
     throw error
   }
   return client
 }
+
+/**
+ * A commit is on disk when it is answered, whatever the server's configuration says otherwise. Every statement finds its
+ * rows by an index: what the server knows of tables that fill and empty all day is out of date, and would mislead it.
+ */
+const SESSION = `SELECT set_config('search_path', $1, false), set_config('synchronous_commit', 'on', false),
+  set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false)`
 
 /** Resolves when its socket is closed. */
 async function letGo(client: pg.Client): Promise<void> {
