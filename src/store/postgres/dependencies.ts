@@ -53,14 +53,18 @@ export function createDependencies(db: Queries) {
       return depends_on.flatMap((on) => ended.filter((one) => one.id === on))
     },
 
-    /** Whether a job that is to wait would be pending at once, as all that it waits for has ended. */
-    async isReady({ status, depends_on, on_dependency_failure, run_at }: Job): Promise<boolean> {
-      if (status !== 'waiting' || depends_on.length === 0 || run_at !== null) return false
-      const known = await statuses(depends_on)
-      return depends_on.every((id) => {
-        const on = known.get(id)
-        return on === 'completed' || (on !== undefined && isFinal(on) && on_dependency_failure === 'run')
+    /** Those of jobs that are to wait which would be pending at once, as all that they wait for has ended. */
+    async ready<J extends Job>(jobs: readonly J[]): Promise<J[]> {
+      const waiting = jobs.filter(({ status, depends_on, run_at }) => {
+        return status === 'waiting' && depends_on.length > 0 && run_at === null
       })
+      const known = await statuses(waiting.flatMap(({ depends_on }) => depends_on))
+      return waiting.filter(({ depends_on, on_dependency_failure }) =>
+        depends_on.every((id) => {
+          const on = known.get(id)
+          return on === 'completed' || (on !== undefined && isFinal(on) && on_dependency_failure === 'run')
+        }),
+      )
     },
 
     /** A job runs again: what it depended on, as far as it is there, is needed once more. */

@@ -98,8 +98,7 @@ export function createSubmissions(db: Queries, rows: Rows, moves: Moves, ledger:
   }
 
   async function refusal(jobs: readonly JobWithPayload[], bounds: Bounds): Promise<ServiceError | null> {
-    const pending: JobWithPayload[] = []
-    for (const job of jobs) if (job.status === 'pending' || (await moves.dependencies.isReady(job))) pending.push(job)
+    const pending = [...jobs.filter(({ status }) => status === 'pending'), ...(await moves.dependencies.ready(jobs))]
     const now = await ledger.standings()
     if (pending.length > 0 && now.pending + pending.length > bounds.max_pending)
       return full(`${now.pending} jobs are pending and worker.queue_size is ${bounds.max_pending}`)
