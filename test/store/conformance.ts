@@ -7,6 +7,7 @@ import { counting } from './suite/counts.js'
 import { depending } from './suite/dependencies.js'
 import { digesting } from './suite/digests.js'
 import { keying } from './suite/keys.js'
+import { sharing } from './suite/nodes.js'
 import { noting } from './suite/notes.js'
 import { pausing } from './suite/pauses.js'
 import { pruning } from './suite/prune.js'
@@ -21,8 +22,8 @@ import { walking } from './suite/walk.js'
 
 export { DIGESTS, type Harness, RULES } from './suite/stage.js'
 
-/** `createHarness` is called once a test, and gives an empty database. */
-export function storeConformance(name: string, createHarness: () => Promise<Harness>): void {
+/** `createHarness` is called once a test, and gives an empty database; `alone` says why no two nodes live on it. */
+export function storeConformance(name: string, createHarness: () => Promise<Harness>, alone?: string): void {
   const stage = () => createStage(createHarness)
   describe(name, () => {
     describe('submit', () => submitting(stage))
@@ -41,6 +42,8 @@ export function storeConformance(name: string, createHarness: () => Promise<Harn
     describe('prune, remove, artifacts and scan', () => pruning(stage))
     describe('get, list and attempts', () => reading(stage))
     describe('counts and close', () => counting(stage))
-    describe('any sequence of calls', () => walking(stage))
+    describe.skipIf(alone !== undefined)(`several nodes${alone ? ` (none here: ${alone})` : ''}`, () => sharing(stage))
+    // Each call of a walk takes a server many times as long.
+    describe('any sequence of calls', () => walking(stage, alone === undefined ? 20 : 60))
   })
 }

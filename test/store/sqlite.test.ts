@@ -6,7 +6,7 @@ import type { Store } from '../../src/store/store.js'
 import { freshFolder } from '../support/folder.js'
 import { DIGESTS, type Harness, RULES, storeConformance } from './conformance.js'
 
-storeConformance('SQLite', async (): Promise<Harness> => {
+async function createHarness(): Promise<Harness> {
   let file = join(freshFolder(), 'jobs.db')
   let store: Store
 
@@ -28,4 +28,6 @@ storeConformance('SQLite', async (): Promise<Harness> => {
     },
     close: () => store.close(),
   }
-})
+}
+
+storeConformance('SQLite', createHarness, 'one process a file')

@@ -22,8 +22,9 @@ const UNPRIVILEGED = 65_534
 const identity = process.getuid?.() === 0 ? { uid: UNPRIVILEGED, gid: UNPRIVILEGED } : {}
 
 /** Started before the tests of the suite and ended after them; to be called while the suite is described. */
-export function usePostgres(): { url(): string } {
+export function usePostgres() {
   let url = given ?? ''
+  let start = async () => {}
   let server: ChildProcess | undefined
   let folder: string | undefined
 
@@ -52,22 +53,41 @@ export function usePostgres(): { url(): string } {
       '-c',
       'fsync=off',
     ]
-    server = spawn(join(bin, 'postgres'), options, { ...identity, stdio: 'ignore' })
     url = `postgres://postgres@127.0.0.1:${port}/postgres`
-    await until('PostgreSQL accepts connections', () => accepts(url))
+    start = async () => {
+      server = spawn(join(bin, 'postgres'), options, { ...identity, stdio: 'ignore' })
+      await until('PostgreSQL accepts connections', () => accepts(url))
+    }
+    await start()
   })
 
+  async function stop(): Promise<void> {
+    if (server === undefined || server.exitCode !== null) return
+    const ended = new Promise((resolve) => server?.once('exit', resolve))
+    // Fast shutdown: connections are cut.
+    server.kill('SIGINT')
+    await ended
+  }
+
   afterAll(async () => {
-    if (server !== undefined && server.exitCode === null) {
-      const ended = new Promise((resolve) => server?.once('exit', resolve))
-      // Fast shutdown: connections are cut.
-      server.kill('SIGINT')
-      await ended
-    }
+    await stop()
     if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
   })
 
-  return { url: () => url }
+  return {
+    url: () => url,
+    /** Whether the tests may stop it. */
+    ours: binaries !== null,
+    stop,
+    start: () => start(),
+    /** On a connection of its own. */
+    async ask(text: string, values: unknown[] = []): Promise<void> {
+      const client = new pg.Client({ connectionString: url })
+      await client.connect()
+      await client.query(text, values)
+      await client.end()
+    },
+  }
 }
 
 /** Where the checkout lies out of reach of the unprivileged user, it gets a copy. */

@@ -1,6 +1,7 @@
 // Batches: their counts by status, and the end of all their jobs, for which one job may wait.
 import type Database from 'better-sqlite3'
 import { JOB_STATUSES, type Job, type JobStatus } from '../../job.js'
+import { tally } from '../filters.js'
 import type { Batch, NewBatch } from '../store.js'
 
 type BatchRow = { id: string; created_at: number; open_by: string | null; on_complete: string | null } & Record<
@@ -83,16 +84,6 @@ export function createBatches(db: Database.Database) {
     /** The batch whose end this job waits for. */
     waitedFor: (id: string): string | null => waitedFor.all(id)[0]?.id ?? null,
   }
-}
-
-/** How many there are of each key; null is none. */
-export function tally<T>(items: readonly T[], keyOf: (item: T) => string | null): Map<string, number> {
-  const counts = new Map<string, number>()
-  for (const item of items) {
-    const key = keyOf(item)
-    if (key !== null) counts.set(key, (counts.get(key) ?? 0) + 1)
-  }
-  return counts
 }
 
 export type Batches = ReturnType<typeof createBatches>

@@ -1,6 +1,7 @@
 // Lists of jobs, newest first, by whichever index leads to them soonest, a bounded number of rows at a time.
 import type Database from 'better-sqlite3'
-import { isFinal, JOB_STATUSES, type Job, type JobStatus } from '../../job.js'
+import { isFinal, type Job, type JobStatus } from '../../job.js'
+import { fits } from '../filters.js'
 import type { Counts, JobFilter, JobPage, TypeCounts } from '../store.js'
 import type { Rows } from './rows.js'
 
@@ -83,18 +84,3 @@ export function createLists(db: Database.Database, rows: Rows) {
 }
 
 const idsOf = (found: { id: string }[]) => found.map(({ id }) => id)
-
-function fits(job: Job, { status = JOB_STATUSES, type, tag, batch, created_after }: JobFilter): boolean {
-  return (
-    status.includes(job.status) &&
-    (type ?? job.type) === job.type &&
-    (batch === undefined || job.batch_id === batch) &&
-    (tag === undefined || tagsOf(job).includes(tag)) &&
-    (created_after === undefined || job.created_at > created_after)
-  )
-}
-
-/** Of a job, each as it is stored and asked for: "key:value". */
-export function tagsOf({ tags }: Job): string[] {
-  return Object.entries(tags).map(([key, value]) => `${key}:${value}`)
-}

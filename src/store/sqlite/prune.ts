@@ -1,6 +1,7 @@
 // Deletes final jobs that are too old or too many, oldest end first, a piece at a time.
 import type Database from 'better-sqlite3'
 import type { FinalStatus } from '../../job.js'
+import { isAmong } from '../filters.js'
 import type { Pruned, PruneRequest } from '../store.js'
 import type { Rows } from './rows.js'
 
@@ -61,8 +62,4 @@ export function createPruning(db: Database.Database, rows: Rows) {
     }
     return { ...pruned, more: pruned.ids.length > 0 }
   }
-}
-
-function isAmong(type: string, types: PruneRequest['types']): boolean {
-  return 'only' in types ? types.only.includes(type) : !types.except.includes(type)
 }

@@ -1,67 +1,20 @@
 // Jobs as rows: one guarded UPDATE for every transition, and the attempts that go with it.
 import type Database from 'better-sqlite3'
 import { type Adjustment, withAdjustment } from '../../adjust.js'
-import type { ErrorRecord } from '../../errors.js'
 import { type Job, type JobWithPayload, type Rules, type Step, transition, withCancelRequest } from '../../job.js'
+import {
+  COLUMNS,
+  ended,
+  MAX_ATTEMPTS_KEPT,
+  MAX_LOGS_KEPT,
+  MUTABLE,
+  NEW,
+  parseError,
+  parseJob,
+  type Row,
+  stored,
+} from '../job-row.js'
 import type { Attempt, ProgressReport } from '../store.js'
-
-/** What a transition may change; the rest of a row is fixed at submission. */
-const MUTABLE = [
-  'status',
-  'progress',
-  'progress_note',
-  'reason',
-  'reason_detail',
-  'updated_at',
-  'run_at',
-  'start_by',
-  'priority',
-  'started_at',
-  'finished_at',
-  'rank',
-  'attempt',
-  'run',
-  'interruptions',
-  'cancel_requested_at',
-  'node',
-  'slot',
-  'result',
-  'error',
-  'artifacts',
-  'bytes',
-] as const satisfies (keyof Job)[]
-const FIXED = [
-  'id',
-  'type',
-  'created_at',
-  'max_attempts',
-  'timeout_ms',
-  'payload_bytes',
-  'concurrency_key',
-  'batch_id',
-  'schedule',
-  'on_dependency_failure',
-  'tags',
-  'depends_on',
-] as const satisfies (keyof Job)[]
-export const COLUMNS = [...FIXED, ...MUTABLE]
-/** What a new job brings; the rest of its row is nothing yet. */
-const NEW = [
-  ...FIXED,
-  'status',
-  'updated_at',
-  'run_at',
-  'start_by',
-  'priority',
-  'rank',
-  'bytes',
-  'reason',
-  'reason_detail',
-] as const
-
-/** Rows of `attempts` kept for a job that runs again and again, and runs whose log lines are. */
-const MAX_ATTEMPTS_KEPT = 100
-const MAX_LOGS_KEPT = 10
 
 export type Rows = ReturnType<typeof createRows>
 
@@ -145,42 +98,4 @@ export function createRows(db: Database.Database, rules: Rules) {
 
     attempts: (id: string): Attempt[] => selectAttempts.all(id).map(parseError),
   }
-}
-
-/** The verb that really ended the run: a cancel request or poison may have overruled the one that was asked for. */
-function ended(after: Job, asked: Step): Step['verb'] {
-  if (after.status === 'cancelled') return 'cancel'
-  return after.status === 'failed' ? 'fail' : asked.verb
-}
-
-function stored(job: Job, name: (typeof COLUMNS)[number]): string | number | null {
-  const value = job[name]
-  if (value === null || typeof value !== 'object') return value
-  return isEmpty(value) ? null : JSON.stringify(value)
-}
-
-function isEmpty(value: object): boolean {
-  for (const _ in value) return false
-  return true
-}
-
-/** Stored as JSON; NULL where there is none. */
-type AsJson = 'error' | 'artifacts' | 'tags' | 'depends_on'
-
-/** The columns are named and typed as the fields are, but for those that are JSON. */
-export type Row<T extends { error: ErrorRecord | null }> = { [K in keyof T]: K extends AsJson ? string | null : T[K] }
-
-export function parseJob<J extends Job>(row: Row<J>): J {
-  const { error, artifacts, tags, depends_on } = row
-  return {
-    ...(row as J),
-    error: error === null ? null : JSON.parse(error),
-    artifacts: artifacts === null ? null : JSON.parse(artifacts),
-    tags: tags === null ? {} : JSON.parse(tags),
-    depends_on: depends_on === null ? [] : JSON.parse(depends_on),
-  }
-}
-
-function parseError<R extends { error: string | null }>(row: R): Omit<R, 'error'> & { error: ErrorRecord | null } {
-  return { ...row, error: row.error === null ? null : JSON.parse(row.error) }
 }

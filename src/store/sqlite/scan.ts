@@ -1,8 +1,8 @@
 // Reads all jobs from the oldest on, in pieces that are bounded in rows and in bytes, for handlers that go through them.
 import type Database from 'better-sqlite3'
 import type { JobWithPayload } from '../../job.js'
+import { COLUMNS, parseJob, type Row } from '../job-row.js'
 import type { ScanFilter } from '../store.js'
-import { COLUMNS, parseJob, type Row } from './rows.js'
 
 /** Rows that one piece looks at, so that no piece holds up the event loop. */
 const SCAN_STEP = 500

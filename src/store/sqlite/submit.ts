@@ -2,10 +2,9 @@
 import type Database from 'better-sqlite3'
 import { ServiceError } from '../../errors.js'
 import type { Job, JobWithPayload } from '../../job.js'
+import { tagsOf, tally } from '../filters.js'
 import type { Accepted, Bounds, JobKey, NewBatch, NewJob, Recalled } from '../store.js'
-import { tally } from './batches.js'
 import { createKeys } from './keys.js'
-import { tagsOf } from './lists.js'
 import type { Moves } from './moves.js'
 import type { Rows } from './rows.js'
 

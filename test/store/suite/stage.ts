@@ -11,10 +11,12 @@ import type { Bounds, Store } from '../../../src/store/store.js'
 export interface Harness {
   /** How many nodes may live on the database at once: 1 where it belongs to one process. */
   nodes: number
-  /** The store of a node that starts, by RULES and DIGESTS. */
-  open(node: string): Promise<Store>
+  /** The store of a node that starts, by RULES and DIGESTS. Where no lease is given it is none that ends in a test. */
+  open(node: string, lease?: number): Promise<Store>
   /** Ends `node` as kill −9 does, with all that was not committed lost; answers the store of `next`, which sees it dead. */
   crash(node: string, next: string): Promise<Store>
+  /** Ends the lease of a node that goes on; only where more than one may live. */
+  expire?(node: string): Promise<void>
   /** Closes what is still open and removes the database. */
   close(): Promise<void>
 }
@@ -36,13 +38,15 @@ export async function createStage(createHarness: () => Promise<Harness>) {
   let crashes = 0
   let store = await harness.open(node)
 
-  async function leave(): Promise<void> {
+  async function close(): Promise<void> {
     try {
       await expectCountsToFit(store)
     } finally {
       await harness.close()
     }
   }
+  let closed: Promise<void> | null = null
+  const leave = () => (closed ??= close())
   onTestFinished(leave)
 
   return {
@@ -52,10 +56,19 @@ export async function createStage(createHarness: () => Promise<Harness>) {
     get node() {
       return node
     },
+    /** Before the test ends, where it needs many stages. */
+    leave,
     /** Stores of as many nodes as the driver lets live at once, the first one included. */
     async stores(): Promise<Store[]> {
       const others = Array.from({ length: harness.nodes - 1 }, (_, i) => harness.open(`node-1-${i + 2}`))
       return [store, ...(await Promise.all(others))]
+    },
+    /** A further node. */
+    join: (name: string, lease?: number) => harness.open(name, lease),
+    /** The lease of a node is over, though it goes on. */
+    async expire(name: string): Promise<void> {
+      if (harness.expire === undefined) throw new Error('on this database no node outlives its lease')
+      await harness.expire(name)
     },
     /** The node dies at once; `store` and `node` are those of the next one. */
     async crash(): Promise<void> {

@@ -1,0 +1,213 @@
+// A connection to PostgreSQL that is made when it is needed, and thrown away as soon as anything about it is in doubt.
+import pg from 'pg'
+import { ServiceError } from '../../errors.js'
+
+/** What the parts of the store ask of a connection. */
+export interface Queries {
+  /** The rows that `text` answers. */
+  all<R>(text: string, values?: readonly unknown[]): Promise<R[]>
+  /** How many rows `text` changed. */
+  run(text: string, values?: readonly unknown[]): Promise<number>
+}
+
+export interface Connection extends Queries {
+  /** What is asked from now on is one transaction; where its connection is lost, all the rest of it is refused. */
+  begin(): Promise<void>
+  commit(): Promise<void>
+  /** Nothing that the transaction did has happened; where there is none, or it is over, nothing is asked. */
+  rollback(): Promise<void>
+  /** Why the server does not answer, or null. */
+  trouble(): string | null
+  /** Ends what was opened, also what is still connecting; what is asked later is refused. */
+  close(): Promise<void>
+}
+
+export interface Timeouts {
+  connect: number
+  /** A statement that takes longer is given up: the server may be hung, or the line cut. */
+  statement: number
+  /** The client gives up after the server should have: where the line is cut, nothing comes. */
+  answer: number
+}
+
+export interface ConnectionOptions {
+  /** postgres://… */
+  source: string
+  /** In which the tables of jobmill are. */
+  schema: string
+  /** Who asks, for whoever looks at the server. */
+  node: string
+  /** Milliseconds. */
+  timeouts?: Timeouts | undefined
+}
+
+const TIMEOUTS: Timeouts = { connect: 3_000, statement: 10_000, answer: 12_000 }
+/** While the server cannot be reached, whoever asks is told at once that it was just now. */
+const RETRY_MS = 500
+/** The server is told that a connection ends; it is cut where that is not heard. */
+const END_MS = 500
+const INT8 = 20
+
+export function openConnection(options: ConnectionOptions): Connection {
+  let client: Promise<pg.Client> | null = null
+  let trouble: string | null = null
+  let failed_at = Number.NEGATIVE_INFINITY
+  let inTransaction = false
+  let closed = false
+  const ending = new Set<Promise<void>>()
+  /** One question at a time: the next one waits for the answer, and its time counts from then. */
+  let last: Promise<unknown> = Promise.resolve()
+
+  function connected(): Promise<pg.Client> {
+    if (client !== null) return client
+    if (closed) throw away('this store is closed')
+    // The rest of a transaction must not go to a connection that knows nothing of it.
+    if (inTransaction || performance.now() - failed_at < RETRY_MS) throw away(trouble ?? 'it was not reached')
+    const mine: Promise<pg.Client> = connect(options, (error) => drop(mine, error)).catch((error) => {
+      failed_at = performance.now()
+      drop(mine, error)
+      throw away(messageOf(error))
+    })
+    client = mine
+    return mine
+  }
+
+  /** The next one who asks gets a new one; whatever the old one still does does not come back to us. */
+  function drop(old: Promise<pg.Client>, error: unknown): void {
+    if (client !== old) return
+    client = null
+    trouble = messageOf(error)
+    void end(old)
+  }
+
+  async function end(old: Promise<pg.Client>): Promise<void> {
+    const ended = old.then(letGo).catch(() => {})
+    ending.add(ended)
+    await ended
+    ending.delete(ended)
+  }
+
+  async function ask(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
+    const mine = connected()
+    try {
+      const result = await (await mine).query(text, values.map(storable))
+      trouble = null
+      return result
+    } catch (error) {
+      if (isLost(error)) drop(mine, error)
+      throw error
+    }
+  }
+
+  function query(text: string, values: readonly unknown[] = []): Promise<pg.QueryResult> {
+    const answer = last.then(() => ask(text, values))
+    last = answer.catch(() => {})
+    return answer
+  }
+
+  return {
+    all: async <R>(text: string, values?: readonly unknown[]) => (await query(text, values)).rows as R[],
+    run: async (text, values) => (await query(text, values)).rowCount ?? 0,
+    async begin() {
+      inTransaction = false
+      await query('BEGIN')
+      inTransaction = true
+    },
+    async commit() {
+      const { command } = await query('COMMIT')
+      inTransaction = false
+      // The server answers so, and no error, where a statement before had failed.
+      if (command !== 'COMMIT') throw new Error('the transaction was not committed')
+    },
+    async rollback() {
+      const mine = client
+      if (inTransaction && mine !== null) await query('ROLLBACK').catch((error) => drop(mine, error))
+      inTransaction = false
+    },
+    trouble: () => trouble,
+    async close() {
+      closed = true
+      const mine = client
+      client = null
+      if (mine !== null) void end(mine)
+      await Promise.all(ending)
+    },
+  }
+}
+
+async function connect(
+  { source, schema, node, timeouts = TIMEOUTS }: ConnectionOptions,
+  onLost: (error: Error) => void,
+): Promise<pg.Client> {
+  const client = new pg.Client({
+    connectionString: source,
+    application_name: `jobmill ${node}`,
+    connectionTimeoutMillis: timeouts.connect,
+    statement_timeout: timeouts.statement,
+    query_timeout: timeouts.answer,
+    // A node that hangs in the middle of a transaction, or is cut off, keeps its locks no longer than this.
+    idle_in_transaction_session_timeout: timeouts.statement,
+    keepAlive: true,
+    types: { getTypeParser: typeParser },
+  })
+  // Told between two queries; without a listener it would end the process.
+  client.on('error', onLost)
+  try {
+    await client.connect()
+    await client.query(SESSION, [quoted(schema)])
+  } catch (error) {
+    void letGo(client)
+    throw error
+  }
+  return client
+}
+
+/**
+ * A commit is on disk when it is answered, whatever the server's configuration says otherwise. Every statement finds its
+ * rows by an index: what the server knows of tables that fill and empty all day is out of date, and would mislead it.
+ */
+const SESSION = `SELECT set_config('search_path', $1, false), set_config('synchronous_commit', 'on', false),
+  set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false)`
+
+/** Resolves when its socket is closed. */
+async function letGo(client: pg.Client): Promise<void> {
+  const cut = setTimeout(() => client.connection.stream.destroy(), END_MS)
+  await client.end().catch(() => {})
+  clearTimeout(cut)
+}
+
+/** Times and counts are far below 2^53. */
+function typeParser(oid: number, format: unknown) {
+  return oid === INT8 ? Number : pg.types.getTypeParser(oid, format === 'binary' ? 'binary' : 'text')
+}
+
+/** PostgreSQL's text has no NUL; what it stood for cannot be told anyway. */
+function storable(value: unknown): unknown {
+  if (typeof value === 'string') return value.includes('\0') ? value.replaceAll('\0', '\ufffd') : value
+  return Array.isArray(value) ? value.map(storable) : value
+}
+
+/** As an identifier, for search_path as well as for statements. */
+export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
+
+function messageOf(error: unknown): string {
+  const { message, code } = Object(error)
+  return String(message || code || error)
+}
+
+export function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
+}
+
+/** The connection cannot be used any more: it broke, the server ended it, or an answer is overdue. */
+export function isLost(error: unknown): boolean {
+  if (error instanceof ServiceError) return false
+  if (error instanceof pg.DatabaseError) return /^(08|57P)/.test(codeOf(error))
+  return (
+    error instanceof Error && (codeOf(error) !== '' || /terminated|timeout|closed|not queryable/i.test(error.message))
+  )
+}
+
+export function away(why: string): ServiceError {
+  return new ServiceError('store_busy', `the database is away (${why})`)
+}

@@ -1,0 +1,185 @@
+// Every transition and what follows from it: turns of concurrency keys, jobs that waited, ends of batches.
+import type { Adjustment } from '../../adjust.js'
+import type { DigestRules } from '../../digests/events.js'
+import { isFinal, type Job, type Step } from '../../job.js'
+import { type Batches, createBatches } from './batches.js'
+import type { Queries } from './connection.js'
+import { createDependencies, type Dependencies } from './dependencies.js'
+import { createDigests, type Digests } from './digests.js'
+import type { Move, Rows } from './rows.js'
+import { createSchedules, type Schedules } from './schedules.js'
+import { createTurns, type Turns } from './turns.js'
+
+/** Waiting jobs that one write tells at the most; upkeep tells the rest. */
+const UNBLOCK_STEP = 500
+
+type Ended = Pick<Job, 'id' | 'status'>
+
+export interface Moves {
+  turns: Turns
+  batches: Batches
+  dependencies: Dependencies
+  digests: Digests
+  schedules: Schedules
+  /**
+   * Takes the steps, in few statements however many there are; what waited for these jobs and moved with them is added
+   * to `unblocked`. Null: the status of a job does not allow its step.
+   */
+  move<J extends Job>(moves: readonly Move<J>[], now: number, unblocked: Job[]): Promise<(J | null)[]>
+  /** Null: it runs, or is final. */
+  adjust(job: Job, change: Adjustment, now: number): Promise<Job | null>
+  /** Jobs were inserted; answers them as they are then: what they were to wait for may be over. */
+  inserted<J extends Job>(jobs: readonly J[], now: number): Promise<J[]>
+  /** No job comes into the batch any more. */
+  closeBatch(id: string, now: number, unblocked: Job[]): Promise<void>
+  /** Tells some of the jobs that still wait for what has ended. */
+  goOn(now: number, unblocked: Job[]): Promise<void>
+  /** Whether there are such jobs. */
+  isBehind(): Promise<boolean>
+  /** Deletes final jobs. */
+  remove(jobs: readonly Job[]): Promise<void>
+}
+
+/** Everything here runs inside a transaction that group commit began. */
+export function createMoves(db: Queries, rows: Rows, digestRules: readonly DigestRules[]): Moves {
+  const turns = createTurns(db)
+  const batches = createBatches(db)
+  const dependencies = createDependencies(db)
+  const digests = createDigests(db, digestRules)
+  const schedules = createSchedules(db, digests)
+
+  /** The transitions themselves, the turns of their keys, and the counts of their batches. */
+  async function apply<J extends Job>(moves: readonly Move<J>[], now: number): Promise<(J | null)[]> {
+    const after = await rows.apply(moves, now)
+    const changes = moves.flatMap(({ job: before, step }, i) => {
+      const moved = after[i]
+      return moved == null ? [] : [{ before, step, after: moved }]
+    })
+    await batches.moved(changes)
+    await turns.moved(changes.map(({ after }) => after))
+    await release(changes)
+    for (const { step, after } of changes) if (step.verb === 'rerun') await dependencies.needAgain(after)
+    const ended = changes.map(({ after }) => after).filter(({ status }) => isFinal(status))
+    const dependent = ended.filter(({ depends_on }) => depends_on.length > 0)
+    if (dependent.length > 0) await dependencies.over(dependent.map(({ id }) => id))
+    for (const job of ended) {
+      if (job.schedule !== null) await schedules.ended(job)
+      await digests.ended(job)
+    }
+    return after
+  }
+
+  /** A unique key is held by its job until that is final, and again when it is rerun. */
+  async function release(changes: readonly { before: Job; after: Job }[]): Promise<void> {
+    const crossed = changes.filter(({ before, after }) => isFinal(before.status) !== isFinal(after.status))
+    if (crossed.length === 0) return
+    await db.run(
+      `UPDATE keys SET released = c.final FROM unnest($1::text[], $2::boolean[]) AS c (id, final)
+       WHERE keys.id = c.id AND keys.kind = 'unique'`,
+      [crossed.map(({ after }) => after.id), crossed.map(({ after }) => isFinal(after.status))],
+    )
+  }
+
+  /** Breadth first and bounded: a job that fails for another may fail those that wait for it in their turn. */
+  async function follow(ended: readonly Ended[], now: number, unblocked: Job[]): Promise<void> {
+    const awaited = await dependencies.awaited(ended.map(({ id }) => id))
+    const queue = ended.filter(({ id }) => awaited.has(id))
+    let budget = UNBLOCK_STEP
+    for (let on = queue.shift(); on !== undefined; on = queue.shift()) {
+      const waiting = budget === 0 ? [] : await dependencies.dependents(on.id, budget)
+      budget -= waiting.length
+      for (const id of waiting) {
+        const after = await unblock(id, on, now)
+        if (after === null) continue
+        unblocked.push(after)
+        if (!isFinal(after.status)) continue
+        queue.push(after)
+        await endBatch(after, now, unblocked)
+      }
+      if (budget === 0 && (await dependencies.dependents(on.id, 1)).length > 0) await dependencies.leave(on)
+    }
+  }
+
+  /** The row is locked first: of two nodes that end what it waits for, the second one sees what the first one did. */
+  async function unblock(id: string, on: Ended, now: number): Promise<Job | null> {
+    const job = await rows.get(id)
+    await dependencies.settle(id, on.id)
+    if (job === null) return null
+    const failed = on.status !== 'completed' && job.on_dependency_failure === 'fail' ? on : null
+    if (failed === null && (await dependencies.open(id, 1)).length > 0) return null
+    return one(job, { verb: 'unblock', failed }, now)
+  }
+
+  const one = async <J extends Job>(job: J, step: Step, now: number): Promise<J | null> =>
+    (await apply([{ job, step }], now))[0] ?? null
+
+  /** Where that was the last of its batch, the job that waits for the batch goes on. */
+  async function endBatch({ batch_id }: Job, now: number, unblocked: Job[]): Promise<void> {
+    if (batch_id !== null) await goOnAfter(batch_id, now, unblocked)
+  }
+
+  async function goOnAfter(batch: string, now: number, unblocked: Job[]): Promise<void> {
+    const id = await batches.ended(batch)
+    const job = id === null ? null : await rows.get(id)
+    const after = job?.status === 'waiting' ? await one(job, { verb: 'unblock', failed: null }, now) : null
+    if (after !== null) unblocked.push(after)
+  }
+
+  async function insertedWaiting<J extends Job>(job: J, now: number): Promise<J> {
+    const ended = await dependencies.add(job)
+    const failed = ended.find(({ status }) => status !== 'completed' && job.on_dependency_failure === 'fail') ?? null
+    if (failed === null && ended.length < job.depends_on.length) return job
+    return (await one(job, { verb: 'unblock', failed }, now)) ?? job
+  }
+
+  return {
+    turns,
+    batches,
+    dependencies,
+    digests,
+    schedules,
+
+    async move(moves, now, unblocked) {
+      const after = await apply(moves, now)
+      const ended = after.filter((job) => job !== null).filter(({ status }) => isFinal(status))
+      if (ended.length === 0) return after
+      for (const batch of new Set(ended.flatMap(({ batch_id }) => batch_id ?? [])))
+        await goOnAfter(batch, now, unblocked)
+      await follow(ended, now, unblocked)
+      return after
+    },
+
+    async adjust(job, change, now) {
+      const after = await rows.adjust(job, change, now)
+      if (after === null) return null
+      await batches.moved([{ before: job, after }])
+      await turns.moved([after])
+      return after
+    },
+
+    async inserted(jobs, now) {
+      const seen: (typeof jobs)[number][] = []
+      for (const job of jobs) seen.push(job.depends_on.length > 0 ? await insertedWaiting(job, now) : job)
+      // Those that were unblocked had their turn.
+      await turns.moved(seen.filter((job, i) => job === jobs[i]))
+      return seen
+    },
+
+    async closeBatch(id, now, unblocked) {
+      await batches.close(id)
+      await goOnAfter(id, now, unblocked)
+    },
+
+    async goOn(now, unblocked) {
+      const left = await dependencies.left(UNBLOCK_STEP)
+      for (const { id } of left) await dependencies.done(id)
+      if (left.length > 0) await follow(left, now, unblocked)
+    },
+    isBehind: async () => (await dependencies.left(1)).length > 0,
+
+    async remove(jobs) {
+      await rows.remove(jobs)
+      if (jobs.length > 0) await batches.removed(jobs)
+    },
+  }
+}

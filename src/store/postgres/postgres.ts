@@ -1,0 +1,235 @@
+// The PostgreSQL driver: the store's verbs as pieces of one transaction a turn, on any number of nodes at once.
+import type { Adjustment } from '../../adjust.js'
+import type { DigestRules } from '../../digests/events.js'
+import { ServiceError } from '../../errors.js'
+import { isFinal, type Job, type Rules } from '../../job.js'
+import type { Claimed, Ending, ProgressReport, Renewal, Store } from '../store.js'
+import { createBatches } from './batches.js'
+import { createCancels } from './cancel.js'
+import { createClaims } from './claim.js'
+import { away, isLost, openConnection, type Timeouts } from './connection.js'
+import { createDigests } from './digests.js'
+import { createGroupCommit } from './group-commit.js'
+import { countsOf, createLedger, readCounts } from './ledger.js'
+import { createLogs } from './logs.js'
+import { migrate } from './migrate.js'
+import { createMoves } from './moves.js'
+import { createNodes } from './nodes.js'
+import { readPauses, setPause } from './pauses.js'
+import { createPruning } from './prune.js'
+import { createReads } from './reads.js'
+import { createRows } from './rows.js'
+import { createSchedules } from './schedules.js'
+import { createStanding } from './standing.js'
+import { createRecall, createSubmissions } from './submit.js'
+import { createUpkeep, UPKEEP_STEP } from './upkeep.js'
+
+export interface PostgresOptions {
+  /** postgres://… */
+  source: string
+  /** In which the tables are; it is made where it is not there. */
+  schema?: string
+  /** Who this is: new at every start. */
+  node: string
+  /** Milliseconds that a node is taken for alive after it was heard of last. */
+  lease: number
+  /** Milliseconds after which the server is taken for away. */
+  timeouts?: Timeouts
+  /** Whose events the ends of jobs are. */
+  digests?: readonly DigestRules[]
+  /** Told after each transaction: how many writes shared it, and its milliseconds. */
+  onCommit?(writes: number, ms: number): void
+}
+
+/** Beats in a lease: two may be lost before the node is taken for dead. */
+const BEATS = 4
+
+/** @throws PostgresOpenError where the database cannot be used */
+export async function openPostgresStore(options: PostgresOptions, rules: Rules): Promise<Store> {
+  const { schema = 'jobmill', node, lease, digests = [], onCommit = () => {} } = options
+  const connection = { source: options.source, schema, node, timeouts: options.timeouts }
+  // Each is made when it is needed: beats go by one of their own, so that they never wait for writes.
+  const db = openConnection(connection)
+  const reader = openConnection(connection)
+  const pulse = openConnection(connection)
+  const nodes = createNodes(node, lease)
+  try {
+    await migrate(db, schema)
+    await nodes.beat(db)
+  } catch (error) {
+    await db.close()
+    throw error
+  }
+  let beat: Promise<void> = Promise.resolve()
+  // A beat that fails is told by trouble(); the next one comes all the same.
+  const beating = setInterval(() => {
+    beat = nodes.beat(pulse).catch(() => {})
+  }, lease / BEATS)
+
+  const ledger = createLedger(db, node)
+  const commits = createGroupCommit(db, ledger, onCommit)
+  const rows = createRows(db, rules, ledger)
+  const moves = createMoves(db, rows, digests)
+  const submissions = createSubmissions(db, rows, moves, ledger)
+  const claims = createClaims(db, rows, moves)
+  const upkeep = createUpkeep(db, rows, moves)
+  const cancels = createCancels(rows, moves)
+  const prune = createPruning(db, rows, moves)
+  const logs = createLogs(db)
+  const reads = createReads(reader)
+  const readRows = createRows(reader, rules, ledger)
+  const recall = createRecall(reader, readRows, { batches: createBatches(reader) })
+  const [readDigests, batches] = [createDigests(reader, digests), createBatches(reader)]
+  const readSchedules = createSchedules(reader, readDigests)
+  const standing = createStanding(reader)
+
+  async function renew(reports: readonly ProgressReport[]): Promise<Renewal> {
+    const held = await rows.report(reports)
+    const ids = new Set(held.map(({ id }) => id))
+    return {
+      lost: reports.map(({ id }) => id).filter((id) => !ids.has(id)),
+      cancel_requested: held.filter(({ cancel }) => cancel).map(({ id }) => id),
+    }
+  }
+
+  async function settle(endings: readonly Ending[]) {
+    const unblocked: Job[] = []
+    const found = new Map((await rows.lock(endings.map(({ id }) => id))).map((job) => [job.id, job]))
+    const ended: (Job | null)[] = []
+    for (const group of byTime(endings)) {
+      const steps = group.flatMap(({ id, run, step }) => {
+        const job = found.get(id)
+        return job === undefined || job.run !== run || job.status !== 'processing' ? [] : [{ job, step }]
+      })
+      const after = await moves.move(steps, group[0]?.now ?? 0, unblocked)
+      const byId = new Map(after.flatMap((job) => (job === null ? [] : [[job.id, job]])))
+      for (const { id } of group) ended.push(byId.get(id) ?? null)
+      // A run ends once, also where it is told twice in one call.
+      for (const job of byId.values()) found.set(job.id, job)
+    }
+    const completed = ended.flatMap((job) => (job?.status === 'completed' && job.run > 0 ? [job.id] : []))
+    if (completed.length > 0) await logs.forgetCheckpoints(completed)
+    return { ended, unblocked }
+  }
+
+  async function rerun(id: string, now: number) {
+    const job = await rows.get(id)
+    if (job === null) return null
+    const [again] = await moves.move([{ job, step: { verb: 'rerun' } }], now, [])
+    return { job: again ?? job, changed: again != null }
+  }
+
+  async function adjust(id: string, change: Adjustment, now: number) {
+    const job = await rows.get(id)
+    if (job === null) return null
+    const after = await moves.adjust(job, change, now)
+    return { job: after ?? job, before: job.status, changed: after !== null }
+  }
+
+  async function remove(id: string) {
+    const job = await rows.get(id)
+    if (job === null) return null
+    const removed = isFinal(job.status) && !(await moves.dependencies.needed([id])).has(id)
+    if (removed) await moves.remove([job])
+    return { job, removed }
+  }
+
+  return {
+    submit: (jobs, bounds, batch) => commits.write(() => submissions.submit(jobs, bounds, batch)),
+    closeBatch: (id, now) =>
+      commits.write(async () => {
+        const unblocked: Job[] = []
+        await moves.closeBatch(id, now, unblocked)
+        return unblocked
+      }),
+    claim: (request) =>
+      commits.write(async (): Promise<Claimed> => {
+        const due = await upkeep.fallDue(request.now)
+        const { all, types } = await readPauses(db)
+        const shares = all ? [] : request.shares.filter(({ type }) => !types.includes(type))
+        return { ...due, ...(await claims.claim({ ...request, shares })) }
+      }),
+    renew: (reports) => commits.write(() => renew(reports)),
+    settle: (endings) => commits.write(() => settle(endings)),
+    append: (notes) =>
+      commits.write(async () => {
+        for (const one of notes) await logs.append(one)
+      }),
+    checkpoint: ({ id, run }, value) => commits.write(() => logs.checkpoint(id, run, value)),
+    cancel: (id, detail, now) => commits.write(() => cancels.cancel(id, detail, now)),
+    cancelBatch: (id, after, detail, now) => commits.write(() => cancels.cancelBatch(id, after, detail, now)),
+    adjust: (id, change, now) => commits.write(() => adjust(id, change, now)),
+    rerun: (id, now) => commits.write(() => rerun(id, now)),
+    remove: (id) => commits.write(() => remove(id)),
+    prune: (request) => commits.write(() => prune(request)),
+    pause: (type, paused) => commits.write(() => setPause(db, type, paused)),
+    pauses: () => read(readPauses(reader)),
+    tick: ({ now }) =>
+      commits.write(async () => {
+        await submissions.keys.expire(now, UPKEEP_STEP)
+        return upkeep.tick(now)
+      }),
+
+    putSchedule: (change) => commits.write(() => moves.schedules.put(change)),
+    removeSchedule: (name, source) => commits.write(() => moves.schedules.remove(name, source)),
+    addDigestEvent: (digest, event) => commits.write(() => moves.digests.add(digest, event)),
+    fire: (fires, bounds) => commits.write(() => moves.schedules.fire(fires, bounds, submissions)),
+
+    schedule: (name) => read(readSchedules.get(name)),
+    schedules: (after, limit) => read(readSchedules.list(after, limit)),
+    dueSchedules: async (now, limit) => ({
+      due: await read(readSchedules.due(now, limit)),
+      next_at: await read(readSchedules.next()),
+    }),
+    digest: (name) => read(readDigests.read(name)),
+    ticks: (name, limit) => read(readSchedules.history(name, limit)),
+    get: (id) => read(reads.get(id)),
+    recall: async (key, now, whole) => answered(await read(recall(key, now, whole))),
+    list: (filter, limit, before) => read(reads.list(filter, limit, before)),
+    scan: (filter, after) => read(reads.scan(filter, after)),
+    tally: (filter, after) => read(reads.tally(filter, after)),
+    attempts: (id) => read(reads.attempts(id)),
+    logs: (id, after, limit) => read(reads.lines(id, after, limit)),
+    lastCheckpoint: (id) => read(reads.lastCheckpoint(id)),
+    batch: (id) => read(batches.get(id)),
+    standing: (job, shares, now) => read(standing(job, shares, now)),
+    counts: async () => countsOf(await read(readCounts(reader))),
+    failure: () => db.trouble() ?? pulse.trouble(),
+    async close() {
+      await commits.drain()
+      clearInterval(beating)
+      // One that is under way would tell that the node lives after it has taken leave.
+      await beat
+      await nodes.leave(db).catch(() => {})
+      await Promise.all([db.close(), reader.close(), pulse.close()])
+    },
+  }
+}
+
+/** Runs of one moment share their statements. */
+function byTime(endings: readonly Ending[]): Ending[][] {
+  const groups: Ending[][] = []
+  for (const ending of endings) {
+    const last = groups.at(-1)
+    const same = last !== undefined && last[0]?.now === ending.now && !last.some(({ id }) => id === ending.id)
+    if (same) last.push(ending)
+    else groups.push([ending])
+  }
+  return groups
+}
+
+/** A refusal is thrown. */
+function answered<T>(value: T | ServiceError): T {
+  if (value instanceof ServiceError) throw value
+  return value
+}
+
+/** What cannot be read now is told like a write that cannot be written. */
+async function read<T>(reading: Promise<T>): Promise<T> {
+  try {
+    return await reading
+  } catch (error) {
+    if (!isLost(error)) throw error
+    throw away(error instanceof Error ? error.message : String(error))
+  }
+}
