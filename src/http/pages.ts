@@ -8,6 +8,9 @@ import { sendPage } from './html.js'
 import type { FollowPage, Rendering, Watch } from './live-pages.js'
 import { route } from './reply.js'
 
+/** A form writes three characters for a byte that has no letter (URL standard §5). */
+const FORM_FACTOR = 3
+
 /** A page, with what it is about now. */
 interface Page extends Rendering {
   title: string
@@ -68,7 +71,7 @@ export function createPages(app: Express, live: FollowPage, body_limit: number):
 
   function answering(action: FormAction) {
     return async (req: Request, res: Response): Promise<void> => {
-      const answer = await action(req, await readBody(req, body_limit), res)
+      const answer = await action(req, await readBody(req, FORM_FACTOR * body_limit), res)
       if (typeof answer === 'string') res.redirect(303, answer)
       else sendPage(res, answer.status, page({ title: answer.title, body: answer.body, live: null }, req.path))
     }

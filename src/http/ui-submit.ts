@@ -71,7 +71,8 @@ export function submitPages({ show }: Pages, options: SubmitPages): void {
     const once = error?.code === 'idempotency_key_reused' ? newId() : (onceOf(typed) ?? newId())
     const fields = { payload: payloadOf(type), options: common }
     const body = submitForm({ type: name, description, ...fields, typed, once, refusal })
-    return { status: 200, title: `Submit ${name}`, body, over: true }
+    const title = refusal === null ? `Submit ${name}` : `${refusal.title}: submit ${name}`
+    return { status: 200, title, body, over: true }
   }
 }
 

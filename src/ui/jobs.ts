@@ -65,7 +65,7 @@ function bulkActions(filter: JobFilters): Html {
     const query = new URLSearchParams({ verb, ...conditions })
     return html`<a class="button" href="/ui/jobs/all?${query}">${BULK_LABELS[verb].all}…</a>`
   })
-  return html`<form id="${SELECTION}" class="buttons bulk" method="post" action="/ui/jobs/selected"><label class="box"><input type="checkbox" data-all="${SELECTION}"> All on this page</label>${selected}${all}</form>`
+  return html`<form id="${SELECTION}" class="buttons bulk" method="post" action="/ui/jobs/selected"><label class="box" data-scripts hidden><input type="checkbox" data-all="${SELECTION}"> All on this page</label>${selected}${all}</form>`
 }
 
 function row(job: Job, now: Now): Html {

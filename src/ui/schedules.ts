@@ -2,7 +2,7 @@
 import { html } from 'hono/html'
 import type { scheduleView, systemHistoryView, systemView, tickView } from '../schedules/view.js'
 import type { Html } from './fragment.js'
-import { ago, ahead, button, count, facts, jobLink, type Now, table } from './parts.js'
+import { ago, ahead, button, count, facts, jobLink, type Now, table, visible } from './parts.js'
 
 /** As GET /schedules shows them. */
 export type ShownSchedule = ReturnType<typeof scheduleView> | ReturnType<typeof systemView>
@@ -35,14 +35,25 @@ export function scheduleDetails({ schedule, next, history, now }: ScheduleDetail
     ['What', what(schedule)],
     ['From', schedule.source],
     ['Overlap', 'overlap' in schedule ? schedule.overlap : null],
-    ['Catch up', 'catch_up' in schedule ? schedule.catch_up : null],
+    ['Catch up', 'catch_up' in schedule ? `${schedule.catch_up}, at most ${schedule.max_catch_up}` : null],
+    ['Late at most', 'max_lateness' in schedule ? schedule.max_lateness : null],
+    ['Begins', 'start_at' in schedule ? schedule.start_at : null],
+    ['Ends', 'end_at' in schedule ? schedule.end_at : null],
     ['Completed', totals === null ? null : count(totals.completed)],
     ['Failed', totals === null ? null : count(totals.failed)],
     ['Last ended', totals?.last_ended_at == null ? null : ago(Date.parse(totals.last_ended_at), now)],
     ...Object.entries(totals?.sums ?? {}).map(([sum, n]) => [`Sum of ${sum}`, count(n)] as const),
   ])}</section>
-<section aria-labelledby="next"><h2 id="next">Next</h2>${times.length === 0 ? html`<p class="quiet">none</p>` : html`<ol>${times}</ol>`}</section>
+${jobOf(schedule)}<section aria-labelledby="next"><h2 id="next">Next</h2>${times.length === 0 ? html`<p class="quiet">none</p>` : html`<ol>${times}</ol>`}</section>
 ${past(history)}`
+}
+
+/** What each tick submits. */
+function jobOf(schedule: ShownSchedule): Html {
+  if (!('job' in schedule)) return html``
+  const text = visible(JSON.stringify(schedule.job, null, 2))
+  return html`<section aria-labelledby="job"><h2 id="job">Job</h2><pre tabindex="0">${text}</pre></section>
+`
 }
 
 function past(history: readonly ShownTick[]): Html {

@@ -32,9 +32,10 @@ export function submitForm({ type, description, payload, options, typed, once, r
   const errors = refusal?.errors ?? []
   const elsewhere = errors.filter((error) => fieldAt(all, error.pointer) === undefined)
   const problem = refusal === null ? '' : problemFragment(refusal.title, refusal.detail, elsewhere)
+  const first = all.find((field) => errors.some((error) => fieldAt(all, error.pointer) === field))
   const show = (field: Field) => {
     const own = errors.filter((error) => fieldAt(all, error.pointer) === field)
-    return row(field, typed.get(field.pointer) ?? '', own)
+    return row(field, typed.get(field.pointer) ?? '', own, field === first)
   }
   const opened = options.some(({ pointer }) => (typed.get(pointer) ?? '') !== '')
   return html`<h1>Submit ${type}</h1><p class="quiet">${description}</p>${problem}
@@ -49,20 +50,22 @@ function fieldAt(fields: readonly Field[], pointer: string): Field | undefined {
   return fields.find((field) => pointer === field.pointer || pointer.startsWith(`${field.pointer}/`))
 }
 
-function row(field: Field, text: string, errors: readonly FieldError[]): Html {
+/** `begin`: whoever types goes on here. */
+function row(field: Field, text: string, errors: readonly FieldError[], begin: boolean): Html {
   const { pointer, label, required, hint } = field
   const about = `about ${pointer}`.replaceAll(/\s/g, '-')
   const inner = errors.map(({ pointer: at, detail }) => {
     const where = at === pointer ? '' : html`<code>${at.slice(pointer.length)}</code> `
     return html`<span class="error">${where}${detail}</span>`
   })
+  const wrong = html`${errors.length > 0 ? html` aria-invalid="true"` : ''}${begin ? html` autofocus` : ''}`
   const star = required ? html` <span aria-hidden="true">*</span>` : ''
-  return html`<div class="field"><label><span>${label}${star}</span>${control(field, text, about, errors.length > 0)}</label>
+  return html`<div class="field"><label><span>${label}${star}</span>${control(field, text, about, wrong)}</label>
 <div class="about" id="${about}">${inner}<span>${hint}</span></div></div>`
 }
 
-function control({ pointer, kind, required, choices }: Field, text: string, about: string, wrong: boolean): Html {
-  const attributes = html` name="${pointer}" aria-describedby="${about}"${required ? html` required` : ''}${wrong ? html` aria-invalid="true"` : ''}`
+function control({ pointer, kind, required, choices }: Field, text: string, about: string, wrong: Html): Html {
+  const attributes = html` name="${pointer}" aria-describedby="${about}"${required ? html` required` : ''}${wrong}`
   if (kind === 'choice') {
     const options = choices.map((value) => {
       const shown = value.startsWith('"') ? String(JSON.parse(value)) : value

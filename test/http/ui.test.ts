@@ -126,6 +126,7 @@ describe('the pages', () => {
     for (const words of ['nightly', '0 3 * * *', 'system.retention']) expect(list).toContain(words)
     const page = async () => (await http.get('/ui/schedules/nightly').expect(200)).text
     expect((await page()).match(/<li><time/g)).toHaveLength(10)
+    expect(await page()).toContain('&quot;name&quot;: &quot;you&quot;')
     const { headers } = await http.post('/ui/schedules/nightly/run').expect(303)
     const [, id = ''] = /^\/ui\/jobs\/(.+)$/.exec(headers.location ?? '') ?? []
     await reaches(id, 'completed')

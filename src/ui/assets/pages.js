@@ -31,6 +31,8 @@ document.addEventListener('htmx:sse:after:message', () => {
   if (heading !== null) document.title = `${heading.textContent} · jobmill`
 })
 
+for (const element of document.querySelectorAll('[data-scripts]')) element.hidden = false
+
 document.addEventListener('change', ({ target }) => {
   if (!target.matches('input[data-all]')) return
   for (const box of document.querySelectorAll(`input[form="${target.dataset.all}"]`)) box.checked = target.checked
