@@ -5,6 +5,8 @@ export default defineConfig({
   test: {
     include: ['test/faults/**/*.test.ts'],
     pool: 'forks',
+    // Each starts servers and kills them, as often as its fault takes.
+    testTimeout: 180_000,
     hookTimeout: 30_000,
     // Changed copies of the build are loaded as they are.
     server: { deps: { external: [/\/dist\//] } },
