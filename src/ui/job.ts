@@ -30,7 +30,7 @@ export interface JobDetails {
 }
 
 export function jobDetails({ job, attempts, log, why, now }: JobDetails): Html {
-  return html`<h1>${job.type} <span role="status">${status(job.status)}</span></h1><p class="id">${job.id}</p>
+  return html`<h1>${job.type} <span aria-live="polite">${status(job.status)}</span></h1><p class="id">${job.id}</p>
 ${progress(job)}${jobButtons(job.id, isFinal(job.status))}${waits(why)}${about(job, now)}${made(job)}${content(job)}${timeline(attempts)}${logOf(job, log)}`
 }
 
