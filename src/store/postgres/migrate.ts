@@ -1,22 +1,18 @@
 // Brings the schema up to date, one node at a time; a newer one is refused.
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { StoreOpenError } from '../open-error.js'
 import { type Connection, quoted } from './connection.js'
-
-/** The database cannot be used; the message says why and what to do. */
-export class PostgresOpenError extends Error {
-  override readonly name = 'PostgresOpenError'
-}
 
 const OLDEST = 140_000
 /** Names the lock: "jobm" and "igra", as numbers. */
 const LOCK = [0x6a6f626d, 0x69677261]
 
-/** @throws PostgresOpenError */
+/** @throws StoreOpenError */
 export async function migrate(db: Connection, schema: string): Promise<void> {
   const [server] = await db.all<{ version: string }>(`SELECT current_setting('server_version_num') AS version`)
   if (Number(server?.version) < OLDEST)
-    throw new PostgresOpenError(`the server has version ${server?.version}, jobmill needs PostgreSQL 14 or later`)
+    throw new StoreOpenError(`the server has version ${server?.version}, jobmill needs PostgreSQL 14 or later`)
   await db.begin()
   try {
     await db.run('SELECT pg_advisory_xact_lock($1, $2)', LOCK)
@@ -37,7 +33,7 @@ async function bringUpToDate(db: Connection, schema: string): Promise<void> {
     'SELECT coalesce(max(version), 0) AS version FROM migrations',
   )
   if (version > newest)
-    throw new PostgresOpenError(
+    throw new StoreOpenError(
       `schema ${schema} is of version ${version}, this jobmill knows versions up to ${newest}: use a newer jobmill`,
     )
   for (const migration of known.filter((one) => one.version > version)) {

@@ -3,6 +3,7 @@ import type { Adjustment } from '../../adjust.js'
 import type { DigestRules } from '../../digests/events.js'
 import { ServiceError } from '../../errors.js'
 import { isFinal, type Job, type Rules } from '../../job.js'
+import { StoreOpenError } from '../open-error.js'
 import type { Claimed, Ending, ProgressReport, Renewal, Store } from '../store.js'
 import { createBatches } from './batches.js'
 import { createCancels } from './cancel.js'
@@ -44,7 +45,7 @@ export interface PostgresOptions {
 /** Beats in a lease: two may be lost before the node is taken for dead. */
 const BEATS = 4
 
-/** @throws PostgresOpenError where the database cannot be used */
+/** @throws StoreOpenError where the database cannot be used */
 export async function openPostgresStore(options: PostgresOptions, rules: Rules): Promise<Store> {
   const { schema = 'jobmill', node, lease, digests = [], onCommit = () => {} } = options
   const connection = { source: options.source, schema, node, timeouts: options.timeouts }
@@ -58,7 +59,10 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
     await nodes.beat(db)
   } catch (error) {
     await db.close()
-    throw error
+    if (error instanceof StoreOpenError) throw error
+    throw new StoreOpenError(
+      `the PostgreSQL database cannot be used: ${error instanceof Error ? error.message : error}`,
+    )
   }
   let beat: Promise<void> = Promise.resolve()
   // A beat that fails is told by trouble(); the next one comes all the same.
