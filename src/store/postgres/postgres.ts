@@ -12,7 +12,7 @@ import { createDigests } from './digests.js'
 import { createGroupCommit } from './group-commit.js'
 import { countsOf, createLedger, readCounts } from './ledger.js'
 import { createLogs } from './logs.js'
-import { migrate } from './migrate.js'
+import { migrate, refuseUnfinished } from './migrate.js'
 import { createMoves } from './moves.js'
 import { createNodes } from './nodes.js'
 import { readPauses, setPause } from './pauses.js'
@@ -54,8 +54,10 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   const pulse = openConnection(connection)
   const nodes = createNodes(node, lease)
   try {
-    await migrate(db, schema)
-    await nodes.beat(db)
+    await migrate(db, schema, async () => {
+      await refuseUnfinished(db, schema)
+      await nodes.beat(db)
+    })
   } catch (error) {
     await db.close()
     throw error

@@ -1,0 +1,94 @@
+// jobmill migrate: brings everything that a SQLite file holds to PostgreSQL, and holds it against the file at the end.
+import { existsSync } from 'node:fs'
+import type BetterSqlite3 from 'better-sqlite3'
+import { type Connection, openConnection } from '../store/postgres/connection.js'
+import { openDatabase } from '../store/sqlite/open.js'
+import { copyRows, renumber } from './copy.js'
+import { readTables, type Table } from './tables.js'
+import { beginTransfer, finishTransfer, MigrateError, type Transfer } from './transfer.js'
+import { type Count, compareRows, countRows } from './verify.js'
+
+export { MigrateError } from './transfer.js'
+
+export interface MigrateOptions {
+  /** The SQLite file. No node starts on it meanwhile, nor afterwards. */
+  from: string
+  /** postgres://… */
+  source: string
+  /** In which nothing is yet, or what an interrupted transfer of the same file left. */
+  schema: string
+  tell(line: string): void
+}
+
+export interface Migrated {
+  /** Rows that this call brought; an interrupted one may have brought others. */
+  brought: number
+  /** On both sides, the same; empty where all had come, and been counted, before. */
+  counts: Count[]
+}
+
+/** To count millions of rows takes its time. */
+const TIMEOUTS = { connect: 5_000, statement: 600_000, answer: 610_000 }
+const TELL_MS = 1_000
+
+/**
+ * Killed at any moment, it may be called again and goes on.
+ *
+ * @throws MigrateError, StoreOpenError, PostgresOpenError where one of the two cannot be used; store_busy where
+ * PostgreSQL is away
+ */
+export async function migrate({ from, source, schema, tell }: MigrateOptions): Promise<Migrated> {
+  if (!existsSync(from)) throw new MigrateError(`there is no file ${from}`)
+  // With its lock, and of the newest version: what is not a database of jobmill is refused here.
+  const { db, close } = openDatabase(from)
+  const target = openConnection({ source, schema, node: 'migrate', timeouts: TIMEOUTS })
+  try {
+    const transfer = await beginTransfer(target, schema, db.name)
+    if (transfer.finished) {
+      tell(`all of ${db.name} has come to schema ${schema} before`)
+      return { brought: 0, counts: [] }
+    }
+    if (transfer.reached !== null) tell(`going on with ${transfer.reached.table}`)
+    return await bring(db, target, schema, transfer, tell)
+  } finally {
+    await target.close()
+    close()
+  }
+}
+
+async function bring(
+  file: BetterSqlite3.Database,
+  target: Connection,
+  schema: string,
+  transfer: Transfer,
+  tell: (line: string) => void,
+): Promise<Migrated> {
+  const tables = await readTables(file, target)
+  const copied = createProgress('rows brought', tell)
+  const brought = await copyRows(file, target, tables, transfer, copied)
+  await renumber(file, target)
+  const counts = await countRows(file, target, tables)
+  const wrong = counts.find((count) => count.file !== count.target)
+  if (wrong !== undefined)
+    throw new MigrateError(
+      `${wrong.what}: the file has ${wrong.file} rows, schema ${schema} has ${wrong.target}: somebody else writes there`,
+    )
+  const compared = createProgress('rows compared', tell)
+  for (const table of tables) await compareRows(file, target, table, (rows) => compared(table, rows))
+  await finishTransfer(target, schema, transfer)
+  return { brought, counts }
+}
+
+/** Tells now and then how far a table is. */
+function createProgress(what: string, tell: (line: string) => void) {
+  let table: Table | null = null
+  let rows = 0
+  let told_at = performance.now()
+  return (now: Table, more: number): void => {
+    rows = now === table ? rows + more : more
+    table = now
+    if (performance.now() - told_at < TELL_MS) return
+    told_at = performance.now()
+    tell(`${table.name}: ${rows} ${what}`)
+  }
+}
