@@ -3,17 +3,24 @@ import { existsSync, realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve, sep } from 'node:path'
 import { type ApiKey, BEARER_TOKEN, sha256Of } from './api-key.js'
 import { ConfigError, checkAt, type Problem, readSource, type Source, type SourceOptions } from './config-file.js'
+import type { DatabaseSource } from './setting-kinds.js'
 import { type Settings, settings } from './settings.js'
 
 /** Checked settings. Spans are milliseconds, sizes bytes, paths absolute. */
 export interface Config extends Omit<Settings, 'data' | 'auth'>, Pick<Source, 'file' | 'locate'> {
   /** The folder that relative paths start at: the config file's, or the working directory where there is none. */
   dir: string
-  data: Omit<Settings['data'], 'database'> & { database: { file: string } }
+  data: Omit<Settings['data'], 'database'> & { database: Database }
   auth: { keys: ApiKey[] }
   /** Settings that are accepted and do nothing, a line each. */
   warnings: string[]
 }
+
+/** Where the jobs are kept. */
+export type Database =
+  | { driver: 'sqlite'; file: string }
+  /** `source` is a URL, which may hold a password. */
+  | { driver: 'postgres'; source: string; schema: string }
 
 /**
  * Reads the settings from, in rising order of weight, the defaults, the file, `JOBMILL_…` variables and arguments.
@@ -30,15 +37,18 @@ export function loadConfig(options: SourceOptions): Config {
   const { server, data, worker, limits, jobs, schedules, digests, retention, auth } = checked.data
   const { file, locate } = source
   const dir = file === null ? resolve(options.cwd) : dirname(file)
-  const { path, unused } = data.database.master.source
-  const own = { database: resolve(dir, path), artifacts: resolve(dir, data.artifacts.dir) }
+  const { database, unused } = databaseOf(data.database.master, dir)
+  const own = {
+    ...(database.driver === 'sqlite' && { database: database.file }),
+    artifacts: resolve(dir, data.artifacts.dir),
+  }
   const endangered = rootsWithOwnFiles(jobs.cleanup?.roots, dir, own, locate)
   if (endangered.length > 0) throw new ConfigError(endangered)
   return {
     dir,
     file,
     server,
-    data: { ...data, database: { file: own.database }, artifacts: { ...data.artifacts, dir: own.artifacts } },
+    data: { ...data, database, artifacts: { ...data.artifacts, dir: own.artifacts } },
     worker: { ...worker, types: worker.types.map((folder) => resolve(dir, folder)) },
     limits,
     jobs,
@@ -49,6 +59,11 @@ export function loadConfig(options: SourceOptions): Config {
     warnings: unused.length === 0 ? [] : [unusedWarning(locate(SOURCE_PATH), unused)],
     locate,
   }
+}
+
+function databaseOf(source: DatabaseSource, dir: string): { database: Database; unused: string[] } {
+  if (source.driver === 'postgres') return { database: source, unused: [] }
+  return { database: { driver: 'sqlite', file: resolve(dir, source.path) }, unused: source.unused }
 }
 
 /** A cleanup must not reach jobmill's own files: that they are old does not mean that they are not needed. */

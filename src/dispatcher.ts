@@ -13,6 +13,8 @@ export interface DispatcherOptions {
   pool: Pool
   types: JobTypes
   bus: EventBus
+  /** Names of the types whose jobs are claimed; null: all. */
+  only?: readonly string[] | null
   max_workers: number
   /** Milliseconds since 1970. */
   now(): number
@@ -47,7 +49,7 @@ const WARY_MS = 60_000
 const ALONE_MS = 5_000
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
-  const { tracker, pool, types, bus, poll, now } = options
+  const { tracker, pool, types, only, bus, poll, now } = options
   let { max_workers } = options
   let stopping = false
   /** How runs are to end, also those that are claimed or started later. */
@@ -58,7 +60,9 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const cancelledEarly = new Map<string, number>()
   /** Runs whose outcomes are not on disk yet. */
   const unsettled = new Set<Promise<void>>()
-  const runnable = [...types.values()].filter(({ disabled }) => disabled === null)
+  const runnable = [...types.values()].filter(
+    ({ name, disabled }) => disabled === null && (only?.includes(name) ?? true),
+  )
   const loop = every('dispatcher', bus, pass)
   let wary_until = 0
   let alone: { job: Job; until: number } | null = null

@@ -58,7 +58,7 @@ export async function loadJobTypes(config: Config): Promise<{ types: JobTypes; w
       warnings.push(`${fileURLToPath(url)} is left out: ${fileURLToPath(first.url)} has the same name`)
     else types.set(name, toType(config, name, url, definition, problems))
   }
-  problems.push(...tooManyReserved(config, types))
+  problems.push(...tooManyReserved(config, types), ...unknownOnly(config, types))
   if (problems.length > 0) throw new ConfigError(problems)
   return {
     types,
@@ -76,6 +76,14 @@ function tooManyReserved(config: Config, types: JobTypes): Problem[] {
   const message = `must leave one of worker.max_workers (${max_workers}) to all types, ${sum} are reserved in all`
   const where = config.locate(['jobs', last.name, 'reserved'])
   return [{ key: `jobs.${last.name}.reserved`, where, message }]
+}
+
+function unknownOnly({ worker, locate }: Config, types: JobTypes): Problem[] {
+  return (worker.only ?? []).flatMap((name, i) => {
+    if (types.has(name)) return []
+    const message = `must be one of ${[...types.keys()].join(', ')}, is ${JSON.stringify(name)}`
+    return [{ key: `worker.only.${i}`, where: locate(['worker', 'only', i]), message }]
+  })
 }
 
 function idleSettings(config: Config, types: JobTypes, name: string): string[] {

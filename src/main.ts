@@ -5,13 +5,13 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { newKey, sha256Of } from './api-key.js'
 import { VERSION } from './build.js'
-import { loadConfig } from './config.js'
+import { type Config, loadConfig } from './config.js'
 import { ConfigError } from './config-file.js'
 import { loadJobTypes } from './job-types.js'
 import { createLogger, standardOutput } from './log.js'
 import { checkSchedules } from './schedules/configured.js'
 import { createService, refuseOpenDoor, type Service } from './service.js'
-import { StoreOpenError } from './store/sqlite/open.js'
+import { StoreOpenError } from './store/open-error.js'
 import { typeAtFault } from './type-files.js'
 
 const USAGE = `jobmill [serve] [options]
@@ -45,8 +45,15 @@ async function main(): Promise<void> {
   const service = await createService(config, { log, onStoreFailure: stopping.recover })
   stopping.begin(service)
   const url = await service.start()
-  log.info({ version: VERSION, config: config.file, database: config.data.database.file }, `jobmill listens on ${url}`)
+  log.info({ version: VERSION, config: config.file, ...whereJobsAre(config) }, `jobmill listens on ${url}`)
   stopping.started()
+}
+
+/** Nothing of the URL but its server and its database: it may hold a password. */
+function whereJobsAre({ data: { database } }: Config) {
+  if (database.driver === 'sqlite') return { database: database.file }
+  const { host, pathname } = new URL(database.source)
+  return { database: `postgres://${host}${pathname}`, schema: database.schema }
 }
 
 const output = standardOutput()
@@ -74,7 +81,7 @@ function readArguments() {
   }
 }
 
-async function checked(config: ReturnType<typeof loadConfig>): Promise<string> {
+async function checked(config: Config): Promise<string> {
   refuseOpenDoor(config)
   const { types, warnings } = await loadJobTypes(config)
   checkSchedules(config, { types, max_payload: config.limits.payload }, Date.now())

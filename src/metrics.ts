@@ -8,8 +8,8 @@ import type { Store } from './store/store.js'
 export interface MetricsOptions {
   store: Store
   bus: EventBus
-  /** Of the database; beside it is its write-ahead log. */
-  file: string
+  /** Of the database; beside it is its write-ahead log. Null: it is not a file of this machine. */
+  file: string | null
   queue_size: number
   max_stored: number
   slots(): { busy: number; max: number }
@@ -89,6 +89,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     slot.set({ state: 'busy' }, busy)
     slot.set({ state: 'free' }, Math.max(0, max - busy))
     thread.set(threads())
+    if (file === null) return
     bytes.set({ file: 'database' }, sizeOf(file))
     bytes.set({ file: 'wal' }, sizeOf(`${file}-wal`))
   }

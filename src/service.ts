@@ -34,7 +34,7 @@ import { checkSchedules } from './schedules/configured.js'
 import { createFiring } from './schedules/firing.js'
 import { createSchedules } from './schedules/schedules.js'
 import { createStats } from './stats/stats.js'
-import { openSqliteStore } from './store/sqlite/sqlite.js'
+import { openStore } from './store/open-store.js'
 import { createTracker } from './tracker.js'
 import { createArtifactJanitor } from './upkeep/artifact-janitor.js'
 import { createDiskSpace } from './upkeep/disk-space.js'
@@ -104,9 +104,12 @@ export async function createService(config: Config, surroundings: Surroundings):
   const bounds = { max_pending: worker.queue_size, max_pending_of, max_stored, max_bytes }
   const bus = createEventBus()
   logEvents(bus, log)
-  const disk = createDiskSpace({ bus, database: database.file, artifacts: artifacts.dir, ballast, min_free })
+  const file = database.driver === 'sqlite' ? database.file : null
+  const disk = createDiskSpace({ bus, database: file, artifacts: artifacts.dir, ballast, min_free })
   const digests = digestRules(config)
-  const store = openSqliteStore(database.file, rules, {
+  const store = await openStore(database, rules, {
+    node,
+    lease: worker.lease,
     digests,
     onCommit: (writes, ms) => metrics.committed(writes, ms),
     onFull: () => bus.publish({ kind: 'disk_full' }),
@@ -148,8 +151,8 @@ export async function createService(config: Config, surroundings: Surroundings):
       bus.publish({ kind: 'stray_error', id: run?.id ?? null, run: run?.run ?? null, message, stack }),
     onFailure: (failure) => bus.publish({ kind: 'threads', failure }),
   })
-  const { max_workers, poll, queue_size } = worker
-  const dispatcher = createDispatcher({ tracker, pool, types, bus, max_workers, poll, now })
+  const { max_workers, only, poll, queue_size } = worker
+  const dispatcher = createDispatcher({ tracker, pool, types, only, bus, max_workers, poll, now })
   const ticker = createTicker({ tracker, bus, now })
   const scheduling = { store, bus, rules, submissionRules, bounds, now, newId }
   const [schedules, firing] = [createSchedules(scheduling), createFiring(scheduling)]
@@ -161,7 +164,7 @@ export async function createService(config: Config, surroundings: Surroundings):
   const metrics = createMetrics({
     store,
     bus,
-    file: database.file,
+    file,
     queue_size,
     max_stored,
     slots,

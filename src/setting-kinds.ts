@@ -54,42 +54,65 @@ export function folder() {
   return z.string(error).regex(/\S/, error)
 }
 
-export function driver() {
-  return z.enum(['sqlite3', 'sqlite'], {
-    error: ({ input }) =>
-      /^(postgres|pg)/.test(String(input)) ? 'postgres is not in this release, use "sqlite3"' : 'must be "sqlite3"',
+/** Where the jobs are kept: a file of SQLite, or a schema of a PostgreSQL database. */
+export function database() {
+  const keys = z.strictObject({
+    driver: z.enum(['sqlite3', 'sqlite', 'postgres'], { error: 'must be "sqlite3" or "postgres"' }).prefault('sqlite3'),
+    source: z.string('must be a path, a "file:" URI or a "postgres://" URL').optional(),
+    schema: schemaName().prefault('jobmill'),
   })
+  return orEmpty(
+    keys.transform(({ driver, source, schema }, ctx): DatabaseSource => {
+      const parsed = driver === 'postgres' ? postgresSource(source, schema) : sqliteSource(source)
+      if (typeof parsed !== 'string') return parsed
+      ctx.addIssue({ code: 'custom', path: ['source'], message: parsed })
+      return z.NEVER
+    }),
+  )
 }
 
-/** A plain path, or a URI as SQLite reads it (sqlite.org/uri.html), which better-sqlite3 does not. */
-export function sqliteSource() {
-  return z.string('must be a path or a "file:" URI').transform((text, ctx) => {
-    const parsed = parseSource(text)
-    if (typeof parsed !== 'string') return parsed
-    ctx.addIssue({ code: 'custom', message: parsed })
-    return z.NEVER
-  })
-}
+export type DatabaseSource = DatabaseFile | { driver: 'postgres'; source: string; schema: string }
 
 export interface DatabaseFile {
+  driver: 'sqlite'
   /** Absolute, or relative to `Config.dir`. */
   path: string
   /** Names of parameters that have no effect. */
   unused: string[]
 }
 
-/** The file that a source names, or what is wrong with the source. */
-function parseSource(text: string): DatabaseFile | string {
+const DEFAULT_FILE = 'file:jobs.db?cache=shared&_fk=1'
+
+/** As a connection URI of PostgreSQL (its manual, 34.1.1.2); what the server makes of it shows when it is asked. */
+function postgresSource(source: string | undefined, schema: string): DatabaseSource | string {
+  const url = source !== undefined && /^postgres(ql)?:\/\//.test(source) && URL.canParse(source)
+  if (!url) return 'must be a URL such as "postgres://user:password@host:5432/database" with the driver postgres'
+  return { driver: 'postgres', source, schema }
+}
+
+function schemaName() {
+  const error = 'must be a name of up to 63 small letters, digits and _ that does not begin with a digit or "pg_"'
+  return z.string(error).regex(/^(?!pg_)[a-z_][a-z0-9_]{0,62}$/, error)
+}
+
+/** A plain path, or a URI as SQLite reads it (sqlite.org/uri.html), which better-sqlite3 does not. */
+function sqliteSource(text = DEFAULT_FILE): DatabaseFile | string {
   const [uri, host = '', encoded = '', query = ''] = /^file:(?:\/\/([^/?#]*))?([^?#]*)\??([^#]*)/.exec(text) ?? []
   if (uri === undefined && /^\w+:\/\//.test(text))
-    return 'must be a path or a "file:" URI, only SQLite is in this release'
+    return /^postgres(ql)?:/.test(text)
+      ? 'must be a path or a "file:" URI, or have driver: postgres beside it'
+      : 'must be a path or a "file:" URI'
   if (host !== '' && host !== 'localhost') return 'must not name a host: write file:jobs.db or file:///folder/jobs.db'
   const path = uri === undefined ? text : decode(encoded)
   if (path === null || path.includes('\0')) return 'must have valid percent-encoding and no NUL'
   const parameters = [...new URLSearchParams(query)].map(([name, value]) => ({ name, text: `${name}=${value}` }))
   if (path.trim() === '' || path === ':memory:' || parameters.some(({ text }) => text === 'mode=memory'))
     return 'must name a file, what is only in memory does not survive a restart'
-  return { path, unused: parameters.filter(({ text }) => !HARMLESS.includes(text)).map(({ name }) => name) }
+  return {
+    driver: 'sqlite',
+    path,
+    unused: parameters.filter(({ text }) => !HARMLESS.includes(text)).map(({ name }) => name),
+  }
 }
 
 /** They stand in the default: a warning about them would be the first that everybody sees. */

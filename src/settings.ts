@@ -4,7 +4,7 @@ import { SCOPES } from './api-key.js'
 import { bytes } from './bytes.js'
 import { duration } from './duration.js'
 import { FINAL_STATUSES } from './job.js'
-import { driver, folder, host, number, orEmpty, origin, section, sqliteSource, whole } from './setting-kinds.js'
+import { database, folder, host, number, orEmpty, origin, section, whole } from './setting-kinds.js'
 
 const KIB = 1_024
 const MIB = 1_048_576
@@ -28,12 +28,7 @@ export const settings = section({
     cors_origins: z.array(origin(), 'must be a list of origins').prefault([]),
   }),
   data: section({
-    database: section({
-      master: section({
-        driver: driver().prefault('sqlite3'),
-        source: sqliteSource().prefault('file:jobs.db?cache=shared&_fk=1'),
-      }),
-    }),
+    database: section({ master: database() }),
     artifacts: section({
       dir: folder().prefault('./data/artifacts'),
       /** Of one job, all together. */
@@ -65,11 +60,15 @@ export const settings = section({
           heap: bytes({ min: 16 * MIB, max: 64 * GIB }).prefault('256MiB'),
         }),
         types: z.array(folder(), 'must be a list of folders').prefault([]),
+        /** Names of the types that this node runs; jobs of others wait for other nodes. Null: it runs all. */
+        only: z.array(z.string(), 'must be a list of job types').min(1).nullable().prefault(null),
         shutdown_grace: duration({ max: HOUR }).prefault(30),
         cancel_grace: duration({ max: HOUR }).prefault(5),
         priority_aging: duration().prefault('1h'),
         poison_after: whole(1, 100).prefault(3),
         poll: duration({ min: 100, max: 60 * SECOND }).prefault('1s'),
+        /** How long a node of several is taken for alive after it was heard of last. */
+        lease: duration({ min: SECOND, max: HOUR }).prefault('15s'),
         backoff: section(backoffWithDefaults()),
       })
       .refine(({ min_workers, max_workers }) => !(min_workers > max_workers), {

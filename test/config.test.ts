@@ -78,6 +78,8 @@ describe('defaults', () => {
       priority_aging: 3_600_000,
       poison_after: 3,
       poll: 1_000,
+      lease: 15_000,
+      only: null,
       backoff: { base: 1_000, factor: 2, max: 300_000, jitter: 0.1 },
     },
     limits: {
@@ -103,7 +105,7 @@ describe('defaults', () => {
   it('stand for everything where there is no file', () => {
     const { locate, ...config } = load(null)
     const data = {
-      database: { file: join(cwd, 'jobs.db') },
+      database: { driver: 'sqlite', file: join(cwd, 'jobs.db') },
       artifacts: { dir: join(cwd, 'data/artifacts'), max_bytes: 1_073_741_824 },
       max_bytes: 10_737_418_240,
       ballast: 8_388_608,
@@ -132,7 +134,7 @@ describe('the block of the design', () => {
   it('loads, without a warning', () => {
     const { locate, ...config } = load(BLOCK)
     expect(config).toMatchObject({
-      data: { database: { file: join(cwd, 'jobs.db') } },
+      data: { database: { driver: 'sqlite', file: join(cwd, 'jobs.db') } },
       worker: { max_workers: 10, queue_size: 100, job_timeout: 300_000 },
       jobs: { email: { retry_count: 3, timeout: 60 }, export: { retry_count: 1, timeout: 600 } },
       warnings: [],
@@ -290,11 +292,15 @@ describe('a bad file is refused', () => {
     // the database
     [
       'data:\n  database:\n    master:\n      driver: postgres',
-      '4: data.database.master.driver: postgres is not in this release, use "sqlite3"',
+      '3: data.database.master.source: must be a URL such as "postgres://user:password@host:5432/database" with the driver postgres, is missing',
+    ],
+    [
+      'data:\n  database:\n    master:\n      driver: postgres\n      source: postgres://a/b\n      schema: pg_own',
+      '6: data.database.master.schema: must be a name of up to 63 small letters, digits and _ that does not begin with a digit or "pg_", is "pg_own"',
     ],
     [
       'data:\n  database:\n    master:\n      driver: mysql',
-      '4: data.database.master.driver: must be "sqlite3", is "mysql"',
+      '4: data.database.master.driver: must be "sqlite3" or "postgres", is "mysql"',
     ],
     // YAML itself
     ['server:\n  port: 1\n  port: 2', '3: not valid YAML: Map keys must be unique'],
@@ -555,7 +561,8 @@ describe('the database source', () => {
     ['file:jobs.db?_fk=1', 'jobs.db'],
   ])('%j is the file %j', (source, file) => {
     const config = load(yamlOf(source))
-    expect(config.data.database.file).toBe(file.startsWith('/') ? file : join(cwd, file))
+    const path = file.startsWith('/') ? file : join(cwd, file)
+    expect(config.data.database).toEqual({ driver: 'sqlite', file: path })
     expect(config.warnings).toEqual([])
   })
 
@@ -570,7 +577,8 @@ describe('the database source', () => {
     ['file:50%.db', 'must have valid percent-encoding and no NUL'],
     ['file:%ff.db', 'must have valid percent-encoding and no NUL'],
     ['file:a%00.db', 'must have valid percent-encoding and no NUL'],
-    ['postgres://me:secret@host/db', 'must be a path or a "file:" URI, only SQLite is in this release'],
+    ['postgres://me:secret@host/db', 'must be a path or a "file:" URI, or have driver: postgres beside it'],
+    ['mysql://me:secret@host/db', 'must be a path or a "file:" URI'],
   ])('%j is refused, and not repeated, for it may hold a password', (source, message) => {
     expect(problems(yamlOf(source))).toEqual([`config.yaml:4: data.database.master.source: ${message}`])
   })
@@ -594,6 +602,34 @@ describe('the database source', () => {
 
   it.each(['sqlite', 'sqlite3'])('may have the driver %s', (driver) => {
     expect(problems(`data: {database: {master: {driver: ${driver}}}}`)).toEqual([])
+  })
+})
+
+describe('a PostgreSQL database', () => {
+  const master = (keys: string) => `data: {database: {master: {driver: postgres, ${keys}}}}`
+
+  it.each([
+    ['postgres://me:secret@host:5433/shop?sslmode=require', 'jobmill'],
+    ['postgresql://host/shop', 'work_1'],
+  ])('is a URL and a schema', (source, schema) => {
+    const { data, warnings } = load(master(`source: "${source}"${schema === 'jobmill' ? '' : `, schema: ${schema}`}`))
+    expect(data.database).toEqual({ driver: 'postgres', source, schema })
+    expect(warnings).toEqual([])
+  })
+
+  it.each(['jobs.db', 'file:jobs.db', 'http://me:secret@host/db', 'postgres://:port'])('is not %j', (source) => {
+    expect(problems(master(`source: "${source}"`))).toEqual([
+      'config.yaml:1: data.database.master.source: must be a URL such as "postgres://user:password@host:5432/database" with the driver postgres',
+    ])
+  })
+})
+
+describe('the types that a node runs', () => {
+  it('are types that there are', async () => {
+    const config = load('worker: {only: [email, exprot]}')
+    await expect(loadJobTypes(config)).rejects.toThrow(
+      /^config.yaml:1: worker.only.1: must be one of .*email.*, is "exprot"$/,
+    )
   })
 })
 

@@ -1,14 +1,13 @@
 // jobmill migrate: brings everything that a SQLite file holds to PostgreSQL, and holds it against the file at the end.
 import { existsSync } from 'node:fs'
 import type BetterSqlite3 from 'better-sqlite3'
+import { StoreOpenError } from '../store/open-error.js'
 import { type Connection, openConnection } from '../store/postgres/connection.js'
 import { openDatabase } from '../store/sqlite/open.js'
 import { copyRows, renumber } from './copy.js'
 import { readTables, type Table } from './tables.js'
-import { beginTransfer, finishTransfer, MigrateError, type Transfer } from './transfer.js'
+import { beginTransfer, finishTransfer, type Transfer } from './transfer.js'
 import { type Count, compareRows, countRows } from './verify.js'
-
-export { MigrateError } from './transfer.js'
 
 export interface MigrateOptions {
   /** The SQLite file. No node starts on it meanwhile, nor afterwards. */
@@ -34,11 +33,10 @@ const TELL_MS = 1_000
 /**
  * Killed at any moment, it may be called again and goes on.
  *
- * @throws MigrateError, StoreOpenError, PostgresOpenError where one of the two cannot be used; store_busy where
- * PostgreSQL is away
+ * @throws StoreOpenError where one of the two cannot be used; store_busy where PostgreSQL is away
  */
 export async function migrate({ from, source, schema, tell }: MigrateOptions): Promise<Migrated> {
-  if (!existsSync(from)) throw new MigrateError(`there is no file ${from}`)
+  if (!existsSync(from)) throw new StoreOpenError(`there is no file ${from}`)
   // With its lock, and of the newest version: what is not a database of jobmill is refused here.
   const { db, close } = openDatabase(from)
   const target = openConnection({ source, schema, node: 'migrate', timeouts: TIMEOUTS })
@@ -70,7 +68,7 @@ async function bring(
   const counts = await countRows(file, target, tables)
   const wrong = counts.find((count) => count.file !== count.target)
   if (wrong !== undefined)
-    throw new MigrateError(
+    throw new StoreOpenError(
       `${wrong.what}: the file has ${wrong.file} rows, schema ${schema} has ${wrong.target}: somebody else writes there`,
     )
   const compared = createProgress('rows compared', tell)

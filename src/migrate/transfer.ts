@@ -1,15 +1,11 @@
 // A transfer as its target knows it: begun once, by nobody else, from a file and to a schema where nothing else goes on.
 import { randomUUID } from 'node:crypto'
+import { StoreOpenError } from '../store/open-error.js'
 import type { Connection, Queries } from '../store/postgres/connection.js'
 import { migrate } from '../store/postgres/migrate.js'
 import { aliveNodes } from '../store/postgres/nodes.js'
 import { noteTransfer, transferOf } from '../store/sqlite/transfer.js'
 import type { Key } from './pieces.js'
-
-/** The jobs cannot be transferred; the message says why and what to do. */
-export class MigrateError extends Error {
-  override readonly name = 'MigrateError'
-}
 
 /** The last row that has come. */
 export interface Reached {
@@ -31,7 +27,7 @@ const OWN = ['migrations', 'nodes', 'transfers']
 /**
  * Begins the transfer of `file`, or goes on with it. Its name is on disk beside the file before the target has it.
  *
- * @throws MigrateError where the target has something else
+ * @throws StoreOpenError where the target has something else
  */
 export async function beginTransfer(target: Connection, schema: string, file: string): Promise<Transfer> {
   let transfer: Transfer | null = null
@@ -68,7 +64,7 @@ async function find(target: Queries, schema: string, name: string | null): Promi
   )
   if (row === undefined) return null
   if (row.name === name) return { ...row, reached: row.reached === null ? null : JSON.parse(row.reached) }
-  throw new MigrateError(
+  throw new StoreOpenError(
     `schema ${schema} has jobs of another file, ${row.file}: ` +
       (row.finished ? 'choose another data.database.master.schema' : `transfer the rest of that one, or ${elsewhere}`),
   )
@@ -79,7 +75,7 @@ const elsewhere = 'drop the schema, or choose another data.database.master.schem
 async function refuseNodes(target: Queries, schema: string): Promise<void> {
   const [node] = await aliveNodes(target)
   if (node === undefined) return
-  throw new MigrateError(`node ${node} runs on schema ${schema}: stop it, and jobmill migrate goes on`)
+  throw new StoreOpenError(`node ${node} runs on schema ${schema}: stop it, and jobmill migrate goes on`)
 }
 
 async function refuseRows(target: Queries, schema: string): Promise<void> {
@@ -90,6 +86,6 @@ async function refuseRows(target: Queries, schema: string): Promise<void> {
   for (const { name } of tables.filter((table) => !OWN.includes(table.name))) {
     const [row] = await target.all(`SELECT 1 FROM ${name} LIMIT 1`)
     if (row !== undefined)
-      throw new MigrateError(`schema ${schema} is in use, there are rows in its table ${name}: ${elsewhere}`)
+      throw new StoreOpenError(`schema ${schema} is in use, there are rows in its table ${name}: ${elsewhere}`)
   }
 }

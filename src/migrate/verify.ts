@@ -1,10 +1,10 @@
 // Holds what has come against the file: every row, value by value, and as many rows as there are in the file.
 import type BetterSqlite3 from 'better-sqlite3'
+import { StoreOpenError } from '../store/open-error.js'
 import type { Queries } from '../store/postgres/connection.js'
 import { arraysOf } from './copy.js'
 import { createReader } from './pieces.js'
 import type { Table } from './tables.js'
-import { MigrateError } from './transfer.js'
 
 /** How many rows there are on both sides. */
 export interface Count {
@@ -32,7 +32,7 @@ export async function countRows(
   return counts
 }
 
-/** @throws MigrateError where a row differs */
+/** @throws StoreOpenError where a row differs */
 export async function compareRows(
   file: BetterSqlite3.Database,
   target: Queries,
@@ -43,7 +43,7 @@ export async function compareRows(
   for (let piece = read(null); piece !== null; piece = read(piece.last)) {
     const [other] = await target.all<Record<string, unknown>>(otherOf(table), piece.columns)
     if (other !== undefined)
-      throw new MigrateError(
+      throw new StoreOpenError(
         `a row of ${table.name} is not what it is in the file (${JSON.stringify(other)}): drop the schema, delete the ` +
           `note FILE.transfer, and begin again`,
       )

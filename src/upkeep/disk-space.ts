@@ -23,8 +23,8 @@ export interface DiskSpace extends Pick<Loop, 'within'> {
 
 export interface DiskSpaceOptions {
   bus: EventBus
-  /** The file of the database; the ballast lies beside it. */
-  database: string
+  /** The file of the database; the ballast lies beside it. Null: it is on another machine, whose disk is its own affair. */
+  database: string | null
   /** The folder of the artifacts, which need not exist yet. */
   artifacts: string
   /** Bytes. 0: there is none. */
@@ -44,10 +44,11 @@ type Role = (typeof ROLES)[number]
 
 const SPENT = 'the disk of the database was full: nothing new is taken until there is room for the ballast again'
 
-export function createDiskSpace({ bus, database, artifacts, ballast, min_free }: DiskSpaceOptions): DiskSpace {
-  // A link to the database may lead to another disk.
-  const file = `${existsSync(database) ? realpathSync(database) : database}.ballast`
-  const folders = { database: dirname(file), artifacts }
+export function createDiskSpace({ bus, database, artifacts, min_free, ...options }: DiskSpaceOptions): DiskSpace {
+  const file = database === null ? '' : beside(database)
+  const ballast = database === null ? 0 : options.ballast
+  const folders = { database: database === null ? artifacts : dirname(file), artifacts }
+  const watched = ROLES.filter((role) => role !== 'database' || database !== null)
   const free = { database: Number.POSITIVE_INFINITY, artifacts: Number.POSITIVE_INFINITY }
   const low = { database: false, artifacts: false }
   let one_disk = true
@@ -82,7 +83,7 @@ export function createDiskSpace({ bus, database, artifacts, ballast, min_free }:
   async function measure(): Promise<void> {
     const disks = { database: await diskOf(folders.database), artifacts: await diskOf(folders.artifacts) }
     one_disk = disks.database.dev === disks.artifacts.dev
-    for (const role of ROLES) {
+    for (const role of watched) {
       const was_low = low[role]
       free[role] = disks[role].free
       low[role] = free[role] < min_free
@@ -94,7 +95,7 @@ export function createDiskSpace({ bus, database, artifacts, ballast, min_free }:
     `the disk of the ${role} has ${free[role]} bytes free, less than data.min_free of ${min_free}`
 
   function trouble(): string | null {
-    const lacks = ROLES.filter((role) => low[role]).map(lackOf)
+    const lacks = watched.filter((role) => low[role]).map(lackOf)
     if (state === 'spent') lacks.unshift(SPENT)
     return lacks.length === 0 ? null : lacks.join('; ')
   }
@@ -104,6 +105,7 @@ export function createDiskSpace({ bus, database, artifacts, ballast, min_free }:
   /** A ballast of another size is that of another setting, or was cut off by a crash. */
   async function adopt(): Promise<void> {
     if (state === 'spent') return
+    if (database === null) return measure()
     const found = await stat(file).catch(() => null)
     if (found?.size === ballast) state = 'kept'
     else await rm(file, { force: true })
@@ -144,6 +146,11 @@ export function createDiskSpace({ bus, database, artifacts, ballast, min_free }:
     artifactRefusal: () => (one_disk ? refusal() : null),
     trouble,
   }
+}
+
+/** A link to the database may lead to another disk. */
+function beside(database: string): string {
+  return `${existsSync(database) ? realpathSync(database) : database}.ballast`
 }
 
 /** Random, so that no file system makes them smaller than they are. */

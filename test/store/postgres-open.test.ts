@@ -1,6 +1,6 @@
 // What happens when a store is opened: tables are made once, what this jobmill does not know is refused, nothing stays open.
 import { describe, expect, test } from 'vitest'
-import { PostgresOpenError } from '../../src/store/postgres/migrate.js'
+import { StoreOpenError } from '../../src/store/open-error.js'
 import { openPostgresStore } from '../../src/store/postgres/postgres.js'
 import { postgresMissing, usePostgres } from '../support/postgres.js'
 import { until } from '../support/until.js'
@@ -31,7 +31,7 @@ describe.skipIf(postgresMissing !== null)(`opening PostgreSQL (${postgresMissing
     await (await open('newer', 'a')).close()
     await server.ask('INSERT INTO newer.migrations VALUES (9999)')
     const opening = open('newer', 'b')
-    await expect(opening).rejects.toThrow(PostgresOpenError)
+    await expect(opening).rejects.toThrow(StoreOpenError)
     await expect(opening).rejects.toThrow(/of version 9999, .* use a newer jobmill/)
   })
 

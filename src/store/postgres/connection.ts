@@ -39,6 +39,13 @@ export interface ConnectionOptions {
   node: string
   /** Milliseconds. */
   timeouts?: Timeouts | undefined
+  /** Whether a commit is on disk when it is answered. Left out: yes. */
+  durable?: boolean
+  /** What is listened to, and who is told of each notification. */
+  channel?: string
+  onHint?(text: string): void
+  /** It listens from now on: what was sent before, while there was no connection, was not heard. */
+  onListening?(): void
 }
 
 const TIMEOUTS: Timeouts = { connect: 3_000, statement: 10_000, answer: 12_000 }
@@ -135,10 +142,8 @@ export function openConnection(options: ConnectionOptions): Connection {
   }
 }
 
-async function connect(
-  { source, schema, node, timeouts = TIMEOUTS }: ConnectionOptions,
-  onLost: (error: Error) => void,
-): Promise<pg.Client> {
+async function connect(options: ConnectionOptions, onLost: (error: Error) => void): Promise<pg.Client> {
+  const { source, schema, node, timeouts = TIMEOUTS, durable = true, channel } = options
   const client = new pg.Client({
     connectionString: source,
     application_name: `jobmill ${node}`,
@@ -152,21 +157,24 @@ async function connect(
   })
   // Told between two queries; without a listener it would end the process.
   client.on('error', onLost)
+  client.on('notification', ({ payload = '' }) => options.onHint?.(payload))
   try {
     await client.connect()
-    await client.query(SESSION, [quoted(schema)])
+    await client.query(SESSION, [quoted(schema), durable ? 'on' : 'off'])
+    if (channel !== undefined) await client.query(`LISTEN ${quoted(channel)}`)
   } catch (error) {
     void letGo(client)
     throw error
   }
+  options.onListening?.()
   return client
 }
 
 /**
- * A commit is on disk when it is answered, whatever the server's configuration says otherwise. Every statement finds its
+ * A durable commit is on disk when it is answered, whatever the server's configuration says otherwise. Every statement finds its
  * rows by an index: what the server knows of tables that fill and empty all day is out of date, and would mislead it.
  */
-const SESSION = `SELECT set_config('search_path', $1, false), set_config('synchronous_commit', 'on', false),
+const SESSION = `SELECT set_config('search_path', $1, false), set_config('synchronous_commit', $2, false),
   set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false)`
 
 /** Resolves when its socket is closed. */

@@ -1,12 +1,8 @@
 // Brings the schema up to date, one process at a time; a newer one is refused.
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { StoreOpenError } from '../open-error.js'
 import { type Connection, type Queries, quoted } from './connection.js'
-
-/** The database cannot be used; the message says why and what to do. */
-export class PostgresOpenError extends Error {
-  override readonly name = 'PostgresOpenError'
-}
 
 const OLDEST = 140_000
 /** Names the lock: "jobm" and "igra", as numbers. */
@@ -15,12 +11,12 @@ const LOCK = [0x6a6f626d, 0x69677261]
 /**
  * `enter` runs in the same transaction: nobody else enters meanwhile.
  *
- * @throws PostgresOpenError
+ * @throws StoreOpenError
  */
 export async function migrate(db: Connection, schema: string, enter: () => Promise<void>): Promise<void> {
   const [server] = await db.all<{ version: string }>(`SELECT current_setting('server_version_num') AS version`)
   if (Number(server?.version) < OLDEST)
-    throw new PostgresOpenError(`the server has version ${server?.version}, jobmill needs PostgreSQL 14 or later`)
+    throw new StoreOpenError(`the server has version ${server?.version}, jobmill needs PostgreSQL 14 or later`)
   await db.begin()
   try {
     await db.run('SELECT pg_advisory_xact_lock($1, $2)', LOCK)
@@ -42,7 +38,7 @@ async function bringUpToDate(db: Connection, schema: string): Promise<void> {
     'SELECT coalesce(max(version), 0) AS version FROM migrations',
   )
   if (version > newest)
-    throw new PostgresOpenError(
+    throw new StoreOpenError(
       `schema ${schema} is of version ${version}, this jobmill knows versions up to ${newest}: use a newer jobmill`,
     )
   for (const migration of known.filter((one) => one.version > version)) {
@@ -51,11 +47,11 @@ async function bringUpToDate(db: Connection, schema: string): Promise<void> {
   }
 }
 
-/** @throws PostgresOpenError while not all has come that a SQLite file had */
+/** @throws StoreOpenError while not all has come that a SQLite file had */
 export async function refuseUnfinished(db: Queries, schema: string): Promise<void> {
   const [unfinished] = await db.all<{ file: string }>('SELECT file FROM transfers WHERE finished_at IS NULL')
   if (unfinished === undefined) return
-  throw new PostgresOpenError(
+  throw new StoreOpenError(
     `schema ${schema} has only a part of ${unfinished.file}: "jobmill migrate --from ${unfinished.file}" brings the rest, ` +
       `then nodes may start`,
   )

@@ -3,10 +3,12 @@ import type { Adjustment } from '../../adjust.js'
 import type { DigestRules } from '../../digests/events.js'
 import { ServiceError } from '../../errors.js'
 import { isFinal, type Job, type Rules } from '../../job.js'
+import { StoreOpenError } from '../open-error.js'
 import type { Claimed, Ending, ProgressReport, Renewal, Store } from '../store.js'
 import { createBatches } from './batches.js'
 import { createCancels } from './cancel.js'
 import { createClaims } from './claim.js'
+import { createCluster } from './cluster.js'
 import { away, isLost, openConnection, type Timeouts } from './connection.js'
 import { createDigests } from './digests.js'
 import { createGroupCommit } from './group-commit.js'
@@ -14,7 +16,6 @@ import { countsOf, createLedger, readCounts } from './ledger.js'
 import { createLogs } from './logs.js'
 import { migrate, refuseUnfinished } from './migrate.js'
 import { createMoves } from './moves.js'
-import { createNodes } from './nodes.js'
 import { readPauses, setPause } from './pauses.js'
 import { createPruning } from './prune.js'
 import { createReads } from './reads.js'
@@ -41,40 +42,34 @@ export interface PostgresOptions {
   onCommit?(writes: number, ms: number): void
 }
 
-/** Beats in a lease: two may be lost before the node is taken for dead. */
-const BEATS = 4
-
-/** @throws PostgresOpenError where the database cannot be used */
+/** @throws StoreOpenError where the database cannot be used */
 export async function openPostgresStore(options: PostgresOptions, rules: Rules): Promise<Store> {
   const { schema = 'jobmill', node, lease, digests = [], onCommit = () => {} } = options
   const connection = { source: options.source, schema, node, timeouts: options.timeouts }
-  // Each is made when it is needed: beats go by one of their own, so that they never wait for writes.
+  // Each is made when it is needed.
   const db = openConnection(connection)
   const reader = openConnection(connection)
-  const pulse = openConnection(connection)
-  const nodes = createNodes(node, lease)
+  const cluster = createCluster({ connection, reader, node, lease })
   try {
     await migrate(db, schema, async () => {
       await refuseUnfinished(db, schema)
-      await nodes.beat(db)
+      await cluster.enter(db)
     })
   } catch (error) {
+    await cluster.leave(db)
     await db.close()
-    throw error
+    if (error instanceof StoreOpenError) throw error
+    throw new StoreOpenError(
+      `the PostgreSQL database cannot be used: ${error instanceof Error ? error.message : error}`,
+    )
   }
-  let beat: Promise<void> = Promise.resolve()
-  // A beat that fails is told by trouble(); the next one comes all the same.
-  const beating = setInterval(() => {
-    beat = nodes.beat(pulse).catch(() => {})
-  }, lease / BEATS)
-
   const ledger = createLedger(db, node)
   const commits = createGroupCommit(db, ledger, onCommit)
   const rows = createRows(db, rules, ledger)
   const moves = createMoves(db, rows, digests)
   const submissions = createSubmissions(db, rows, moves, ledger)
   const claims = createClaims(db, rows, moves)
-  const upkeep = createUpkeep(db, rows, moves)
+  const upkeep = createUpkeep(db, rows, moves, node)
   const cancels = createCancels(rows, moves)
   const prune = createPruning(db, rows, moves)
   const logs = createLogs(db)
@@ -196,14 +191,12 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
     batch: (id) => read(batches.get(id)),
     standing: (job, shares, now) => read(standing(job, shares, now)),
     counts: async () => countsOf(await read(readCounts(reader))),
-    failure: () => db.trouble() ?? pulse.trouble(),
+    failure: () => db.trouble() ?? cluster.trouble(),
+    cluster,
     async close() {
       await commits.drain()
-      clearInterval(beating)
-      // One that is under way would tell that the node lives after it has taken leave.
-      await beat
-      await nodes.leave(db).catch(() => {})
-      await Promise.all([db.close(), reader.close(), pulse.close()])
+      await cluster.leave(db)
+      await Promise.all([db.close(), reader.close()])
     },
   }
 }

@@ -3,12 +3,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, statSyn
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type BetterSqlite3 from 'better-sqlite3'
+import { StoreOpenError } from '../open-error.js'
 import { Database } from './binding.js'
-
-/** The file cannot be used as jobmill's database; the message says why and what to do. The file is left as it is. */
-export class StoreOpenError extends Error {
-  override readonly name = 'StoreOpenError'
-}
 
 export interface OpenDatabase {
   db: BetterSqlite3.Database

@@ -157,6 +157,7 @@ export function openSqliteStore(file: string, rules: Rules, options: SqliteOptio
     standing: async (job, shares, now) => standing(job, shares, now),
     counts: async () => lists.counts(),
     failure: commits.failure,
+    cluster: null,
     async close() {
       await commits.drain()
       if (db.open) close()

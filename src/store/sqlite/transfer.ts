@@ -1,7 +1,8 @@
 // The note beside a database file whose jobs were, or are being, transferred to PostgreSQL: nobody runs them from the file.
 import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { codeOf, StoreOpenError } from './open.js'
+import { StoreOpenError } from '../open-error.js'
+import { codeOf } from './open.js'
 
 const noteOf = (file: string) => `${file}.transfer`
 

@@ -92,7 +92,15 @@ CREATE TABLE nodes (
   id           text COLLATE "C" PRIMARY KEY,
   started_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
   heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  lease        interval NOT NULL
+  lease        interval NOT NULL,
+  -- Since when it beats without a gap.
+  steady_since timestamptz NOT NULL DEFAULT clock_timestamp(),
+  -- What it tells of itself, JSON.
+  about        text NOT NULL,
+  -- What others ask of it; `orders` grows with each wish.
+  orders       integer NOT NULL DEFAULT 0,
+  max_workers  integer,
+  draining     boolean NOT NULL DEFAULT false
 );
 
 -- Keys by which a submission finds the job that an earlier one made: 'idempotency' (owned by an API key) or 'unique'

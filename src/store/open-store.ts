@@ -1,0 +1,28 @@
+// Opens the store that the settings name, whichever driver it has.
+import type { Database } from '../config.js'
+import type { DigestRules } from '../digests/events.js'
+import type { Rules } from '../job.js'
+import { openSqliteStore } from './sqlite/sqlite.js'
+import type { Store } from './store.js'
+
+export interface StoreOptions {
+  /** Who this is: new at every start. */
+  node: string
+  /** Milliseconds that a node is taken for alive after it was heard of last. */
+  lease: number
+  /** Whose events the ends of jobs are. */
+  digests: readonly DigestRules[]
+  /** Told after each transaction: how many writes shared it, and its milliseconds. */
+  onCommit(writes: number, ms: number): void
+  /** Told whenever a full disk of this machine is in the way, also of opening the database. */
+  onFull(): void
+  /** Told once, when writes cannot be trusted any more: the process is to end. */
+  onFailure(message: string): void
+}
+
+/** @throws StoreOpenError where the database cannot be used */
+export async function openStore(database: Database, rules: Rules, options: StoreOptions): Promise<Store> {
+  if (database.driver === 'sqlite') return openSqliteStore(database.file, rules, options)
+  const { openPostgresStore } = await import('./postgres/postgres.js')
+  return openPostgresStore({ ...options, ...database }, rules)
+}
