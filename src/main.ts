@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The process edge: arguments, configuration, signals, exit code.
 import { closeSync, openSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { newKey, sha256Of } from './api-key.js'
@@ -11,11 +12,13 @@ import { loadJobTypes } from './job-types.js'
 import { createLogger, standardOutput } from './log.js'
 import { checkSchedules } from './schedules/configured.js'
 import { createService, refuseOpenDoor, type Service } from './service.js'
+import { sqliteSource } from './setting-kinds.js'
 import { StoreOpenError } from './store/open-error.js'
 import { typeAtFault } from './type-files.js'
 
 const USAGE = `jobmill [serve] [options]
 jobmill key [--name NAME]    make an API key, and the lines for auth.keys
+jobmill migrate --from FILE  bring everything of a SQLite file to the PostgreSQL database of the settings, and compare it
 jobmill torture [--only N,N] [--soak SECONDS] [--report FILE]
                              kill, starve and mistreat servers of this build, check them, and print what was seen
 
@@ -35,6 +38,7 @@ async function main(): Promise<void> {
   if (values.help) return print(USAGE)
   if (values.version) return print(VERSION)
   if (positionals.join() === 'key') return print(keyLines(values.name ?? 'default'))
+  if (positionals.join() === 'migrate') return runMigrate(values)
   if (positionals.join() === 'torture') return runTorture(values)
   if (positionals.some((word) => word !== 'serve')) throw new UsageError(`unknown command: ${positionals.join(' ')}`)
   const { config: file, host, port } = values
@@ -68,6 +72,7 @@ function readArguments() {
     port: { type: 'string' },
     'check-config': { type: 'boolean' },
     name: { type: 'string' },
+    from: { type: 'string' },
     only: { type: 'string' },
     soak: { type: 'string' },
     report: { type: 'string' },
@@ -89,6 +94,19 @@ async function checked(config: Config): Promise<string> {
   return [`${config.file ?? 'the default configuration'} is valid`, ...lines, ...config.warnings, ...warnings].join(
     '\n',
   )
+}
+
+/** Killed and run again, it goes on where it was. */
+async function runMigrate({ config: file, from }: ReturnType<typeof readArguments>['values']): Promise<void> {
+  const { database } = loadConfig({ file, env: process.env, cwd: process.cwd(), overrides: {} }).data
+  if (database.driver !== 'postgres')
+    throw new UsageError('migrate needs the PostgreSQL database in data.database.master, with driver: postgres')
+  if (from === undefined) throw new UsageError('migrate needs --from, the SQLite file, such as --from jobs.db')
+  const parsed = sqliteSource(from)
+  if (typeof parsed === 'string') throw new UsageError(`--from ${parsed}`)
+  const { migrate } = await import('./migrate/migrate.js')
+  const { source, schema } = database
+  await migrate({ from: resolve(parsed.path), source, schema, tell: print })
 }
 
 /** Exits with 1 where a promise did not hold. */

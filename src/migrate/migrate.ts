@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import type BetterSqlite3 from 'better-sqlite3'
 import { StoreOpenError } from '../store/open-error.js'
-import { type Connection, openConnection } from '../store/postgres/connection.js'
+import { type Connection, codeOf, openConnection } from '../store/postgres/connection.js'
 import { openDatabase } from '../store/sqlite/open.js'
 import { copyRows, renumber } from './copy.js'
 import { readTables, type Table } from './tables.js'
@@ -48,6 +48,10 @@ export async function migrate({ from, source, schema, tell }: MigrateOptions): P
     }
     if (transfer.reached !== null) tell(`going on with ${transfer.reached.table}`)
     return await bring(db, target, schema, transfer, tell)
+  } catch (error) {
+    if (error instanceof StoreOpenError || codeOf(error) === '') throw error
+    const why = error instanceof Error ? error.message : error
+    throw new StoreOpenError(`the transfer was cut off (${why}): run jobmill migrate again, it goes on where it was`)
   } finally {
     await target.close()
     close()
@@ -74,7 +78,15 @@ async function bring(
   const compared = createProgress('rows compared', tell)
   for (const table of tables) await compareRows(file, target, table, (rows) => compared(table, rows))
   await finishTransfer(target, schema, transfer)
+  for (const line of reportOf(counts, schema)) tell(line)
+  tell(`${brought} rows brought, all rows compared: they are the same, nodes may start on schema ${schema}`)
   return { brought, counts }
+}
+
+function reportOf(counts: readonly Count[], schema: string): string[] {
+  const line = (...[what, file, target]: (string | number)[]) =>
+    `${String(what).padEnd(20)}${String(file).padStart(12)}${String(target).padStart(16)}`
+  return [line('', 'file', schema), ...counts.map(({ what, file, target }) => line(what, file, target))]
 }
 
 /** Tells now and then how far a table is. */
