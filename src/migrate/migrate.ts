@@ -75,6 +75,7 @@ async function bring(
     throw new StoreOpenError(
       `${wrong.what}: the file has ${wrong.file} rows, schema ${schema} has ${wrong.target}: somebody else writes there`,
     )
+  tell('all rows have come, comparing them')
   const compared = createProgress('rows compared', tell)
   for (const table of tables) await compareRows(file, target, table, (rows) => compared(table, rows))
   await finishTransfer(target, schema, transfer)
