@@ -18,7 +18,8 @@ import { typeAtFault } from './type-files.js'
 
 const USAGE = `jobmill [serve] [options]
 jobmill key [--name NAME]    make an API key, and the lines for auth.keys
-jobmill migrate --from FILE  bring everything of a SQLite file to the PostgreSQL database of the settings, and compare it
+jobmill migrate --from FILE [--artifacts DIR]
+                             bring all of a SQLite file to the PostgreSQL database of the settings, and compare it there
 jobmill torture [--only N,N] [--soak SECONDS] [--report FILE]
                              kill, starve and mistreat servers of this build, check them, and print what was seen
 
@@ -73,6 +74,7 @@ function readArguments() {
     'check-config': { type: 'boolean' },
     name: { type: 'string' },
     from: { type: 'string' },
+    artifacts: { type: 'string' },
     only: { type: 'string' },
     soak: { type: 'string' },
     report: { type: 'string' },
@@ -97,16 +99,23 @@ async function checked(config: Config): Promise<string> {
 }
 
 /** Killed and run again, it goes on where it was. */
-async function runMigrate({ config: file, from }: ReturnType<typeof readArguments>['values']): Promise<void> {
-  const { database } = loadConfig({ file, env: process.env, cwd: process.cwd(), overrides: {} }).data
+async function runMigrate({
+  config: file,
+  from,
+  artifacts,
+}: ReturnType<typeof readArguments>['values']): Promise<void> {
+  const { data } = loadConfig({ file, env: process.env, cwd: process.cwd() })
+  const { database } = data
   if (database.driver !== 'postgres')
     throw new UsageError('migrate needs the PostgreSQL database in data.database.master, with driver: postgres')
   if (from === undefined) throw new UsageError('migrate needs --from, the SQLite file, such as --from jobs.db')
   const parsed = sqliteSource(from)
   if (typeof parsed === 'string') throw new UsageError(`--from ${parsed}`)
-  const { migrate } = await import('./migrate/migrate.js')
+  const { artifactFolder, migrate } = await import('./migrate/migrate.js')
   const { source, schema } = database
-  await migrate({ from: resolve(parsed.path), source, schema, tell: print })
+  const dir = resolve(artifacts ?? data.artifacts.dir)
+  const moved = dir === data.artifacts.dir ? null : { dir, target: artifactFolder(data.artifacts.dir) }
+  await migrate({ from: resolve(parsed.path), source, schema, artifacts: moved, tell: print })
 }
 
 /** Exits with 1 where a promise did not hold. */

@@ -5,8 +5,8 @@ import { createReader } from './pieces.js'
 import type { Table } from './tables.js'
 import { reach, type Transfer } from './transfer.js'
 
-/** Tells how many rows of a table have come. */
-type Tell = (table: Table, rows: number) => void
+/** Told how many rows of a table have come. */
+type Tell = (table: string, rows: number) => void
 
 /** Killed at any moment, it goes on from the last piece that was committed. Answers how many rows it brought. */
 export async function copyRows(
@@ -30,7 +30,7 @@ export async function copyRows(
       await reach(target, transfer, { table: table.name, key })
       await target.commit()
       brought += piece.rows
-      tell(table, piece.rows)
+      tell(table.name, piece.rows)
     }
   }
   return brought

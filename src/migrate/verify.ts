@@ -44,8 +44,8 @@ export async function compareRows(
     const [other] = await target.all<Record<string, unknown>>(otherOf(table), piece.columns)
     if (other !== undefined)
       throw new StoreOpenError(
-        `a row of ${table.name} is not what it is in the file (${JSON.stringify(other)}): drop the schema, delete the ` +
-          `note FILE.transfer, and begin again`,
+        `a row of ${table.name} is not what it is in the file (${JSON.stringify(other)}): drop the schema, and run ` +
+          `jobmill migrate again`,
       )
     tell(piece.rows)
   }

@@ -29,7 +29,8 @@ describe.skipIf(postgresMissing !== null)(`moving to PostgreSQL (${postgresMissi
   }
   async function bring(from: string, schema: string) {
     const lines: string[] = []
-    const options = { from, source: server.url(), schema, tell: (line: string) => void lines.push(line) }
+    const tell = (line: string) => void lines.push(line)
+    const options = { from, source: server.url(), schema, artifacts: null, tell }
     return { ...(await migrate(options)), lines }
   }
   async function openThere(schema: string, node = 'new'): Promise<Store> {
@@ -159,7 +160,7 @@ describe.skipIf(postgresMissing !== null)(`moving to PostgreSQL (${postgresMissi
       await expectRefused(join(folder, 'notes.db'), schema, /is corrupt/)
       const { file } = await full()
       const source = 'postgres://nobody@127.0.0.1:1/x'
-      const going = migrate({ from: file, source, schema, tell: () => {} })
+      const going = migrate({ from: file, source, schema, artifacts: null, tell: () => {} })
       await expect(going).rejects.toThrow(StoreOpenError)
       await expect(going).rejects.toThrow(/ECONNREFUSED.*: run jobmill migrate again/)
       await openHere(file).close()
