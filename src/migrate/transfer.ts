@@ -75,7 +75,9 @@ const elsewhere = 'drop the schema, or choose another data.database.master.schem
 async function refuseNodes(target: Queries, schema: string): Promise<void> {
   const [node] = await aliveNodes(target)
   if (node === undefined) return
-  throw new StoreOpenError(`node ${node} runs on schema ${schema}: stop it, and jobmill migrate goes on`)
+  throw new StoreOpenError(
+    `node ${node} runs on schema ${schema}, or did a moment ago: stop it, then run jobmill migrate again`,
+  )
 }
 
 async function refuseRows(target: Queries, schema: string): Promise<void> {

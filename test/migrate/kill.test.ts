@@ -10,7 +10,8 @@ import type { Store } from '../../src/store/store.js'
 import { aJob, NO_BOUNDS, RULES, wholly } from '../store/suite/stage.js'
 import { freshFolder } from '../support/folder.js'
 import { postgresMissing, usePostgres } from '../support/postgres.js'
-import { launch } from '../support/process.js'
+import { launch, startProcess } from '../support/process.js'
+import type { JobBody } from '../support/service.js'
 import { until } from '../support/until.js'
 
 const JOBS = 12_000
@@ -87,6 +88,36 @@ describe.skipIf(postgresMissing !== null)(`a transfer that is killed (${postgres
     const source = openSqliteStore(copy, RULES)
     onTestFinished(source.close)
     expect(await allJobs(store)).toEqual(await allJobs(source))
+  })
+
+  test('a service that was killed goes on there', { timeout: 60_000 }, async () => {
+    const on = (master: object) => ({
+      ...{ data: { database: { master } }, jobs: { email: { enabled: false } } },
+      worker: { types: ['types'], max_workers: 2, lease: '1s' },
+    })
+    const folder = freshFolder({
+      'config.yaml': on({ source: 'jobs.db' }),
+      'postgres.yaml': on({ driver: 'postgres', source: server.url(), schema: 'service' }),
+      'types/slow.mjs': `import { setTimeout } from 'node:timers/promises'
+        export default { run: async ({ n }, ctx) => { ctx.log('n', n); await setTimeout(200); return { n } } }`,
+    })
+    const before = await startProcess(folder)
+    const jobs: JobBody[] = []
+    for (let n = 0; n < 12; n += 1) jobs.push(await before.submit({ type: 'slow', payload: { n } }))
+    await before.reaches(jobs[1]?.id ?? '', 'completed')
+    await before.kill('SIGKILL')
+    const moving = launch(folder, ['migrate', '--from', 'jobs.db', '--config', 'postgres.yaml'])
+    expect(await moving.exit, moving.errors()).toMatchObject({ code: 0 })
+    expect(moving.output()).toMatch(/^jobs processing +\d +\d$/m)
+
+    const after = await startProcess(folder, { JOBMILL_CONFIG: 'postgres.yaml' })
+    for (const [n, { id }] of jobs.entries()) {
+      expect((await after.reaches(id, 'completed', 'failed')).result, `job ${n}`).toEqual({ n })
+      expect((await after.call('GET', `/jobs/${id}/logs`)).status).toBe(200)
+    }
+    const again = launch(folder, ['--port', '0'])
+    expect(await again.exit).toMatchObject({ code: 1 })
+    expect(again.errors()).toMatch(/^the jobs of .*jobs\.db were, or are being, transferred/)
   })
 
   test.each([
