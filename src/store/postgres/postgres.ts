@@ -14,7 +14,7 @@ import { createDigests } from './digests.js'
 import { createGroupCommit } from './group-commit.js'
 import { countsOf, createLedger, readCounts } from './ledger.js'
 import { createLogs } from './logs.js'
-import { migrate } from './migrate.js'
+import { migrate, refuseUnfinished } from './migrate.js'
 import { createMoves } from './moves.js'
 import { readPauses, setPause } from './pauses.js'
 import { createPruning } from './prune.js'
@@ -51,8 +51,10 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   const reader = openConnection(connection)
   const cluster = createCluster({ connection, reader, node, lease })
   try {
-    await migrate(db, schema)
-    await cluster.enter(db)
+    await migrate(db, schema, async () => {
+      await refuseUnfinished(db, schema)
+      await cluster.enter(db)
+    })
   } catch (error) {
     await cluster.leave(db)
     await db.close()
