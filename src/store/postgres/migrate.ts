@@ -1,15 +1,19 @@
-// Brings the schema up to date, one node at a time; a newer one is refused.
+// Brings the schema up to date, one process at a time; a newer one is refused.
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { StoreOpenError } from '../open-error.js'
-import { type Connection, quoted } from './connection.js'
+import { type Connection, type Queries, quoted } from './connection.js'
 
 const OLDEST = 140_000
 /** Names the lock: "jobm" and "igra", as numbers. */
 const LOCK = [0x6a6f626d, 0x69677261]
 
-/** @throws StoreOpenError */
-export async function migrate(db: Connection, schema: string): Promise<void> {
+/**
+ * `enter` runs in the same transaction: nobody else enters meanwhile.
+ *
+ * @throws StoreOpenError
+ */
+export async function migrate(db: Connection, schema: string, enter: () => Promise<void>): Promise<void> {
   const [server] = await db.all<{ version: string }>(`SELECT current_setting('server_version_num') AS version`)
   if (Number(server?.version) < OLDEST)
     throw new StoreOpenError(`the server has version ${server?.version}, jobmill needs PostgreSQL 14 or later`)
@@ -17,6 +21,7 @@ export async function migrate(db: Connection, schema: string): Promise<void> {
   try {
     await db.run('SELECT pg_advisory_xact_lock($1, $2)', LOCK)
     await bringUpToDate(db, schema)
+    await enter()
     await db.commit()
   } catch (error) {
     await db.rollback()
@@ -40,6 +45,16 @@ async function bringUpToDate(db: Connection, schema: string): Promise<void> {
     await db.run(migration.sql)
     await db.run('INSERT INTO migrations VALUES ($1)', [migration.version])
   }
+}
+
+/** @throws StoreOpenError while not all has come that a SQLite file had */
+export async function refuseUnfinished(db: Queries, schema: string): Promise<void> {
+  const [unfinished] = await db.all<{ file: string }>('SELECT file FROM transfers WHERE finished_at IS NULL')
+  if (unfinished === undefined) return
+  throw new StoreOpenError(
+    `schema ${schema} has only a part of ${unfinished.file}: "jobmill migrate --from ${unfinished.file}" brings the rest, ` +
+      `then nodes may start`,
+  )
 }
 
 function migrations(): { version: number; sql: string }[] {

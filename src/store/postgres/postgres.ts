@@ -9,12 +9,12 @@ import { createBatches } from './batches.js'
 import { createCancels } from './cancel.js'
 import { createClaims } from './claim.js'
 import { createCluster } from './cluster.js'
-import { away, isLost, openConnection, type Timeouts } from './connection.js'
+import { openConnection, read, type Timeouts } from './connection.js'
 import { createDigests } from './digests.js'
 import { createGroupCommit } from './group-commit.js'
 import { countsOf, createLedger, readCounts } from './ledger.js'
 import { createLogs } from './logs.js'
-import { migrate } from './migrate.js'
+import { migrate, refuseUnfinished } from './migrate.js'
 import { createMoves } from './moves.js'
 import { createOutside, registerTypes } from './outside.js'
 import { readPauses, setPause } from './pauses.js'
@@ -54,9 +54,11 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   const reader = openConnection(connection)
   const cluster = createCluster({ connection, reader, node, lease })
   try {
-    await migrate(db, schema)
-    await registerTypes(db, types, rules)
-    await cluster.enter(db)
+    await migrate(db, schema, async () => {
+      await refuseUnfinished(db, schema)
+      await registerTypes(db, types, rules)
+      await cluster.enter(db)
+    })
   } catch (error) {
     await cluster.leave(db)
     await db.close()
@@ -222,14 +224,4 @@ function byTime(endings: readonly Ending[]): Ending[][] {
 function answered<T>(value: T | ServiceError): T {
   if (value instanceof ServiceError) throw value
   return value
-}
-
-/** What cannot be read now is told like a write that cannot be written. */
-async function read<T>(reading: Promise<T>): Promise<T> {
-  try {
-    return await reading
-  } catch (error) {
-    if (!isLost(error)) throw error
-    throw away(error instanceof Error ? error.message : String(error))
-  }
 }

@@ -237,3 +237,14 @@ CREATE TABLE digest_events (
   bytes      bigint NOT NULL
 );
 CREATE INDEX digest_events_waiting ON digest_events (digest, id);
+
+-- The SQLite file whose jobs are being transferred here, or were: no node starts before all of them have come.
+CREATE TABLE transfers (
+  -- It stands beside the file as well.
+  name        text PRIMARY KEY,
+  file        text NOT NULL,
+  begun_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+  -- The last row that has come, JSON; NULL before the first.
+  reached     text,
+  finished_at timestamptz
+);
