@@ -1,5 +1,6 @@
 -- submit(type, payload, options): a job of the application's own transaction. It writes the row that a node would write for
 -- the same submission (submission.ts, new-job.ts); docs/postgres.md describes it.
+-- Nodes that know version 2 can work with it.
 
 -- What a job of each type gets where its submission says nothing, as the node that started last had it.
 CREATE TABLE types (
