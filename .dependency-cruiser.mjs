@@ -4,7 +4,7 @@ const PURE =
 const EDGES =
   'src/(config|config-file|settings|job-types|type-probe|build|ids|events|artifacts|type-files)\\.ts$|src/(store|pool)/'
 const CORE =
-  'src/(tracker|dispatcher|drain-rate|submission|handler-calls|bulk|nodes|job-view|artifact-quota|final-waits|job-feed|room|why|run-logs)\\.ts$|src/(upkeep|stats|schedules|digests)/'
+  'src/(tracker|dispatcher|drain-rate|submission|handler-calls|bulk|nodes|hints|relay|job-view|artifact-quota|final-waits|job-feed|room|why|run-logs)\\.ts$|src/(upkeep|stats|schedules|digests)/'
 const SURFACE = 'src/(log|metrics)\\.ts$|src/(http|ui)/'
 const OURS = '(^|/)(src|workers|test|bench)/'
 

@@ -28,6 +28,7 @@ import { type Logger, logEvents } from './log.js'
 import { createMetrics } from './metrics.js'
 import { createNodes } from './nodes.js'
 import { createPool } from './pool/pool.js'
+import { createRelay } from './relay.js'
 import { createRoom } from './room.js'
 import { checkSchedules } from './schedules/configured.js'
 import { createFiring } from './schedules/firing.js'
@@ -151,7 +152,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     onFailure: (failure) => bus.publish({ kind: 'threads', failure }),
   })
   const { max_workers, only, poll, queue_size } = worker
-  const dispatcher = createDispatcher({ tracker, pool, types, only, bus, max_workers, poll, now })
+  const dispatcher = createDispatcher({ tracker, pool, types, only, bus, node, max_workers, poll, now })
   const ticker = createTicker({ tracker, bus, now })
   const scheduling = { store, bus, rules, submissionRules, bounds, now, newId }
   const [schedules, firing] = [createSchedules(scheduling), createFiring(scheduling)]
@@ -177,6 +178,11 @@ export async function createService(config: Config, surroundings: Surroundings):
   const unready = () => (state === 'ready' ? trouble() : `the server is ${state}`)
   const waits = createFinalWaits(bus, Math.ceil(http.max_connections / 2))
   const [feed, streams] = [createJobFeed(bus, v4().slice(0, 8)), createStreams(Math.ceil(http.max_connections / 4))]
+  const { cluster } = store
+  const call = () => relay?.call()
+  const nodes = createNodes({ node, cluster, dispatcher, pool, stats, state: () => state, unready, call, now })
+  const { about, obey } = nodes
+  const relay = cluster && createRelay({ cluster, bus, waits, feed, node, about, running, obey, now })
   const drain = createDrainRate(bus, now)
   const refuseWhileDraining = () => {
     if (state === 'draining') throw new ServiceError('draining', 'no new jobs are taken', { retry_after: RESTART_S })
@@ -190,9 +196,6 @@ export async function createService(config: Config, surroundings: Surroundings):
     waits,
     types,
     drain,
-    dispatcher,
-    pool,
-    stats,
     metrics,
     heartbeats,
     node,
@@ -202,7 +205,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     submissionRules,
     submit: createSubmit({ store, tracker, submissionRules }),
     bulk: createBulk({ store, tracker, types }),
-    nodes: createNodes({ node, dispatcher, pool, state: () => state, unready, now }),
+    nodes,
     schedules,
     firing,
     digests,
@@ -218,7 +221,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     newId,
     refuseWhileDraining,
     waitForRoom: createRoom(bus),
-    why: createWhy({ store, dispatcher, types, now }),
+    why: createWhy({ store, dispatcher, types, nodes, now }),
     body_timeout: http.body_timeout,
     unready,
   })
@@ -237,6 +240,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     dispatcher.start()
     pruner.start()
     janitor.start()
+    relay?.start()
     await disk.start()
     state = 'ready'
     return urlOf(server.address() as AddressInfo)
@@ -267,6 +271,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     if (running.length === 0) await threadsEnded
     await janitor.stop()
     await files.close()
+    await relay?.stop()
     await store.close()
     return { released, running }
   }

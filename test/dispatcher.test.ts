@@ -56,7 +56,16 @@ function startDispatcher(type: 'polite' | 'hash') {
     types: { [type]: { url, config: {} } },
   })
   const types = new Map([[type, jobType]])
-  const dispatcher = createDispatcher({ tracker, pool, types, bus, max_workers: 1, poll: 1_000, now: Date.now })
+  const dispatcher = createDispatcher({
+    tracker,
+    pool,
+    types,
+    bus,
+    node: 'test',
+    max_workers: 1,
+    poll: 1_000,
+    now: Date.now,
+  })
   onTestFinished(async () => {
     await dispatcher.stop(0)
     await pool.stop()

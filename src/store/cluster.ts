@@ -43,6 +43,8 @@ export interface Beat {
   cancel_requested: RunKey[]
   /** Whether runs of nodes whose lease is over wait to be rescued. */
   rescue: boolean
+  /** Ids of the nodes whose lease is not over, this one included. */
+  alive: string[]
   orders: Orders
 }
 

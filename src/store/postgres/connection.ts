@@ -61,6 +61,8 @@ export function openConnection(options: ConnectionOptions): Connection {
   let failed_at = Number.NEGATIVE_INFINITY
   let inTransaction = false
   let closed = false
+  /** Statements with parameters are parsed once, under a name that stands for their text. */
+  const names = new Map<string, string>()
   const ending = new Set<Promise<void>>()
   /** One question at a time: the next one waits for the answer, and its time counts from then. */
   let last: Promise<unknown> = Promise.resolve()
@@ -94,10 +96,17 @@ export function openConnection(options: ConnectionOptions): Connection {
     ending.delete(ended)
   }
 
+  function named(text: string, values: readonly unknown[]): pg.QueryConfig {
+    if (values.length === 0) return { text }
+    const name = names.get(text) ?? `s${names.size}`
+    names.set(text, name)
+    return { name, text, values: values.map(storable) }
+  }
+
   async function ask(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
     const mine = connected()
     try {
-      const result = await (await mine).query(text, values.map(storable))
+      const result = await (await mine).query(named(text, values))
       trouble = null
       return result
     } catch (error) {

@@ -8,7 +8,7 @@ const ALIVE = 'heartbeat_at + lease > clock_timestamp()'
 /** Runs of nodes whose lease is over, or that have taken leave. */
 export const DEAD_RUNS = `status = 'processing' AND node NOT IN (SELECT id FROM nodes WHERE ${ALIVE})`
 
-export async function aliveNodes(db: Queries): Promise<Set<string | null>> {
+export async function aliveNodes(db: Queries): Promise<Set<string>> {
   return new Set((await db.all<{ id: string }>(`SELECT id FROM nodes WHERE ${ALIVE}`)).map(({ id }) => id))
 }
 
@@ -56,6 +56,7 @@ export function createNodes(node: string, lease_ms: number) {
     async beat(db: Queries, about: string, runs: readonly RunKey[]): Promise<Beat> {
       const orders = await say(db, about)
       const rows = runs.length === 0 ? [] : await look(db, runs)
+      const alive = [...(await aliveNodes(db))]
       const [dead] = await db.all(`SELECT 1 FROM jobs WHERE ${DEAD_RUNS} LIMIT 1`)
       const keys = (those: RunRow[]) => those.map(({ id, run }) => ({ id, run }))
       return {
@@ -63,6 +64,7 @@ export function createNodes(node: string, lease_ms: number) {
         lost: keys(rows.filter(({ lost }) => lost)),
         cancel_requested: keys(rows.filter(({ cancel }) => cancel)),
         rescue: dead !== undefined,
+        alive,
       }
     },
 

@@ -55,8 +55,8 @@ export function createUpkeep(db: Queries, rows: Rows, moves: Moves, node: string
     const steady = await isSteady(db, node)
     const dead = steady ? await takeDead() : []
     // Asked again under the lock: another node may have rescued it, and a third one that has just come may run it by now.
-    const alive = dead.length === 0 ? new Set() : await aliveNodes(db)
-    const lost = dead.filter(({ node }) => !alive.has(node))
+    const alive = dead.length === 0 ? new Set<string>() : await aliveNodes(db)
+    const lost = dead.filter(({ node }) => !alive.has(String(node)))
     const rescued = await moveAll(lost, 'rescue', now, unblocked)
     for (const id of steady ? await moves.batches.orphans() : []) await moves.closeBatch(id, now, unblocked)
     const answer = { rescued, ...(await fallDue(now, unblocked)) }

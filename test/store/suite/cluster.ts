@@ -1,7 +1,7 @@
 // What nodes know of each other: beats, leases, wishes and hints.
 import { expect, test } from 'vitest'
 import type { Job } from '../../../src/job.js'
-import type { Beat, Cluster, Member } from '../../../src/store/cluster.js'
+import { type Beat, type Cluster, type Member, MOST_HINT_BYTES } from '../../../src/store/cluster.js'
 import type { Store } from '../../../src/store/store.js'
 import { until } from '../../support/until.js'
 import { complete, ids, type Stage, T0 } from './stage.js'
@@ -63,7 +63,7 @@ export function meeting(stage: () => Promise<Stage>): void {
     const members = stores.map((store) => join(store))
     for (const { beat } of members) await beat()
     const [first, ...others] = members
-    const long = 'ä'.repeat(3_900)
+    const long = 'ä'.repeat(MOST_HINT_BYTES / 2)
     for (const text of ['one', 'two', long]) await first?.cluster.hint(text)
     for (const { told } of others) {
       await until('hints are heard', () => told.hints.length === 3)
