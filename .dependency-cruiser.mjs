@@ -33,6 +33,7 @@ export default {
     only('core-imports-no-surface', CORE, [PURE, EDGES, CORE]),
     only('surface-imports-no-service', SURFACE, [PURE, EDGES, CORE, SURFACE]),
     only('torture-imports-edges-and-pure-files', 'src/torture/', [PURE, EDGES, 'src/torture/']),
+    only('migrate-imports-edges-and-pure-files', 'src/migrate/', [PURE, EDGES, 'src/migrate/']),
     only('service-imports-all-but-main', 'src/service\\.ts$', [PURE, EDGES, CORE, SURFACE]),
     { name: 'src-imports-no-workers', severity: 'error', from: { path: '(^|/)src/' }, to: { path: '(^|/)workers/' } },
     {

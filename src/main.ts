@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The process edge: arguments, configuration, signals, exit code.
 import { closeSync, openSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { newKey, sha256Of } from './api-key.js'
@@ -11,11 +12,14 @@ import { loadJobTypes } from './job-types.js'
 import { createLogger, standardOutput } from './log.js'
 import { checkSchedules } from './schedules/configured.js'
 import { createService, refuseOpenDoor, type Service } from './service.js'
+import { sqliteSource } from './setting-kinds.js'
 import { StoreOpenError } from './store/open-error.js'
 import { typeAtFault } from './type-files.js'
 
 const USAGE = `jobmill [serve] [options]
 jobmill key [--name NAME]    make an API key, and the lines for auth.keys
+jobmill migrate --from FILE [--artifacts DIR]
+                             bring all of a SQLite file to the PostgreSQL database of the settings, and compare it there
 jobmill torture [--only N,N] [--soak SECONDS] [--report FILE]
                              kill, starve and mistreat servers of this build, check them, and print what was seen
 
@@ -35,6 +39,7 @@ async function main(): Promise<void> {
   if (values.help) return print(USAGE)
   if (values.version) return print(VERSION)
   if (positionals.join() === 'key') return print(keyLines(values.name ?? 'default'))
+  if (positionals.join() === 'migrate') return runMigrate(values)
   if (positionals.join() === 'torture') return runTorture(values)
   if (positionals.some((word) => word !== 'serve')) throw new UsageError(`unknown command: ${positionals.join(' ')}`)
   const { config: file, host, port } = values
@@ -68,6 +73,8 @@ function readArguments() {
     port: { type: 'string' },
     'check-config': { type: 'boolean' },
     name: { type: 'string' },
+    from: { type: 'string' },
+    artifacts: { type: 'string' },
     only: { type: 'string' },
     soak: { type: 'string' },
     report: { type: 'string' },
@@ -89,6 +96,26 @@ async function checked(config: Config): Promise<string> {
   return [`${config.file ?? 'the default configuration'} is valid`, ...lines, ...config.warnings, ...warnings].join(
     '\n',
   )
+}
+
+/** Killed and run again, it goes on where it was. */
+async function runMigrate({
+  config: file,
+  from,
+  artifacts,
+}: ReturnType<typeof readArguments>['values']): Promise<void> {
+  const { data } = loadConfig({ file, env: process.env, cwd: process.cwd() })
+  const { database } = data
+  if (database.driver !== 'postgres')
+    throw new UsageError('migrate needs the PostgreSQL database in data.database.master, with driver: postgres')
+  if (from === undefined) throw new UsageError('migrate needs --from, the SQLite file, such as --from jobs.db')
+  const parsed = sqliteSource(from)
+  if (typeof parsed === 'string') throw new UsageError(`--from ${parsed}`)
+  const { artifactFolder, migrate } = await import('./migrate/migrate.js')
+  const { source, schema } = database
+  const dir = resolve(artifacts ?? data.artifacts.dir)
+  const moved = dir === data.artifacts.dir ? null : { dir, target: artifactFolder(data.artifacts.dir) }
+  await migrate({ from: resolve(parsed.path), source, schema, artifacts: moved, tell: print })
 }
 
 /** Exits with 1 where a promise did not hold. */

@@ -111,6 +111,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     node,
     lease: worker.lease,
     digests,
+    types: [...types.values()].filter(({ disabled }) => disabled === null).map((type) => ({ ...type, max_payload })),
     onCommit: (writes, ms) => metrics.committed(writes, ms),
     onFull: () => bus.publish({ kind: 'disk_full' }),
     onFailure(message) {

@@ -4,7 +4,7 @@ import type { Config, Database } from '../config.js'
 import type { DigestRules } from '../digests/events.js'
 import type { Rules } from '../job.js'
 import { openSqliteStore } from './sqlite/sqlite.js'
-import type { Store } from './store.js'
+import type { Store, TypeDefaults } from './store.js'
 
 export interface StoreOptions {
   /** Who this is: new at every start. */
@@ -13,6 +13,8 @@ export interface StoreOptions {
   lease: number
   /** Whose events the ends of jobs are. */
   digests: readonly DigestRules[]
+  /** Those that take jobs, for submissions by SQL. */
+  types: readonly TypeDefaults[]
   /** Told after each transaction: how many writes shared it, and its milliseconds. */
   onCommit(writes: number, ms: number): void
   /** Told whenever a full disk of this machine is in the way, also of opening the database. */

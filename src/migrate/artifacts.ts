@@ -1,0 +1,103 @@
+// Artifacts: files in a folder, brought to where nodes on PostgreSQL read them, and compared there.
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { copyFile, mkdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import type BetterSqlite3 from 'better-sqlite3'
+import { type ArtifactFiles, createArtifactFiles } from '../artifacts.js'
+import type { RunKey } from '../pool/protocol.js'
+import { StoreOpenError } from '../store/open-error.js'
+
+export interface ArtifactTarget extends Pick<ArtifactFiles, 'stream'> {
+  /** Takes a file as the artifact `index` of a run, also where it, or a part of it, has come before. */
+  put(run: RunKey, index: number, path: string): Promise<unknown>
+}
+
+interface ArtifactFile {
+  run: RunKey
+  index: number
+  path: string
+  /** Null: it is missing. */
+  bytes: number | null
+}
+
+const STEP = 500
+
+/** Those of all jobs, in the order of their ids. */
+async function* filesOf(file: BetterSqlite3.Database, dir: string): AsyncGenerator<ArtifactFile> {
+  const { folder } = createArtifactFiles(dir)
+  const select = file.prepare<[string], RunKey & { n: number }>(
+    `SELECT id, run, json_array_length(artifacts) AS n FROM jobs
+     WHERE artifacts IS NOT NULL AND id > ? ORDER BY id LIMIT ${STEP}`,
+  )
+  for (let jobs = select.all(''); jobs.length > 0; jobs = select.all(jobs.at(-1)?.id ?? '')) {
+    for (const { id, run, n } of jobs) {
+      for (let index = 0; index < n; index += 1) {
+        const path = join(folder({ id, run }), String(index))
+        yield { run: { id, run }, index, path, bytes: await sizeOf(path) }
+      }
+    }
+  }
+}
+
+const sizeOf = (path: string): Promise<number | null> =>
+  stat(path).then(
+    ({ size }) => size,
+    () => null,
+  )
+
+/**
+ * Tells how many are missing in `dir`.
+ *
+ * @throws StoreOpenError where none is there: it is another folder
+ */
+export async function findArtifacts(file: BetterSqlite3.Database, dir: string): Promise<number> {
+  const counts = { files: 0, missing: 0 }
+  for await (const { bytes } of filesOf(file, dir)) {
+    counts.files += 1
+    if (bytes === null) counts.missing += 1
+  }
+  if (counts.missing > 0 && counts.missing === counts.files)
+    throw new StoreOpenError(`none of ${counts.files} artifacts is in ${dir}: name their folder with --artifacts`)
+  return counts.missing
+}
+
+/** Answers how many were brought. `tell` is told after each. */
+export async function copyArtifacts(
+  file: BetterSqlite3.Database,
+  { dir, target }: { dir: string; target: ArtifactTarget },
+  tell: () => void,
+): Promise<number> {
+  let brought = 0
+  for await (const { run, index, path, bytes } of filesOf(file, dir)) {
+    if (bytes === null) continue
+    await target.put(run, index, path)
+    if (
+      bytes > 0 &&
+      (await hashOf(createReadStream(path))) !== (await hashOf(await target.stream(run, index, 0, bytes - 1)))
+    )
+      throw new StoreOpenError(`artifact ${index} of job ${run.id} is not what it is in ${path}`)
+    brought += 1
+    tell()
+  }
+  return brought
+}
+
+async function hashOf(bytes: NodeJS.ReadableStream): Promise<string> {
+  const hash = createHash('sha256')
+  await pipeline(bytes, hash)
+  return hash.digest('hex')
+}
+
+/** A folder that all nodes share. */
+export function artifactFolder(dir: string): ArtifactTarget {
+  const { folder, stream } = createArtifactFiles(dir)
+  return {
+    stream,
+    async put(run, index, path) {
+      await mkdir(folder(run), { recursive: true })
+      await copyFile(path, join(folder(run), String(index)))
+    },
+  }
+}
