@@ -1,6 +1,7 @@
 // jobmill as a process of its own, from the build: started, asked over HTTP, sent signals, killed.
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { onTestFinished } from 'vitest'
 import type { JobBody } from './service.js'
 import { until } from './until.js'
@@ -94,4 +95,10 @@ export async function startProcess(folder: string, env: NodeJS.ProcessEnv = {}, 
       return exit
     },
   }
+}
+
+/** As `ps` counts it, shared libraries included. */
+export async function residentBytes(pid: number): Promise<number> {
+  const { stdout } = await promisify(execFile)('ps', ['-o', 'rss=', '-p', String(pid)])
+  return Number(stdout) * 1_024
 }
