@@ -112,10 +112,18 @@ async function runMigrate({
   const parsed = sqliteSource(from)
   if (typeof parsed === 'string') throw new UsageError(`--from ${parsed}`)
   const { artifactFolder, migrate } = await import('./migrate/migrate.js')
+  const { openPostgresArtifacts } = await import('./store/postgres/artifacts.js')
   const { source, schema } = database
-  const dir = resolve(artifacts ?? data.artifacts.dir)
-  const moved = dir === data.artifacts.dir ? null : { dir, target: artifactFolder(data.artifacts.dir) }
-  await migrate({ from: resolve(parsed.path), source, schema, artifacts: moved, tell: print })
+  const { store, dir: own } = data.artifacts
+  const dir = resolve(artifacts ?? own)
+  const chunks = openPostgresArtifacts({ source, schema, node: 'migrate', dir: own })
+  const target = store === 'database' ? chunks : artifactFolder(own)
+  const moved = store === 'folder' && dir === own ? null : { dir, target }
+  try {
+    await migrate({ from: resolve(parsed.path), source, schema, artifacts: moved, tell: print })
+  } finally {
+    await chunks.close()
+  }
 }
 
 /** Exits with 1 where a promise did not hold. */

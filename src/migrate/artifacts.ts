@@ -5,11 +5,11 @@ import { copyFile, mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type BetterSqlite3 from 'better-sqlite3'
-import { type ArtifactFiles, createArtifactFiles } from '../artifacts.js'
+import { type ArtifactStore, createArtifactFolder } from '../artifacts.js'
 import type { RunKey } from '../pool/protocol.js'
 import { StoreOpenError } from '../store/open-error.js'
 
-export interface ArtifactTarget extends Pick<ArtifactFiles, 'stream'> {
+export interface ArtifactTarget extends Pick<ArtifactStore, 'stream'> {
   /** Takes a file as the artifact `index` of a run, also where it, or a part of it, has come before. */
   put(run: RunKey, index: number, path: string): Promise<unknown>
 }
@@ -26,7 +26,7 @@ const STEP = 500
 
 /** Those of all jobs, in the order of their ids. */
 async function* filesOf(file: BetterSqlite3.Database, dir: string): AsyncGenerator<ArtifactFile> {
-  const { folder } = createArtifactFiles(dir)
+  const { folder } = createArtifactFolder(dir)
   const select = file.prepare<[string], RunKey & { n: number }>(
     `SELECT id, run, json_array_length(artifacts) AS n FROM jobs
      WHERE artifacts IS NOT NULL AND id > ? ORDER BY id LIMIT ${STEP}`,
@@ -92,7 +92,7 @@ async function hashOf(bytes: NodeJS.ReadableStream): Promise<string> {
 
 /** A folder that all nodes share. */
 export function artifactFolder(dir: string): ArtifactTarget {
-  const { folder, stream } = createArtifactFiles(dir)
+  const { folder, stream } = createArtifactFolder(dir)
   return {
     stream,
     async put(run, index, path) {

@@ -2,7 +2,7 @@
 import { createReadStream, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { createArtifactFiles } from '../../src/artifacts.js'
+import { createArtifactFolder } from '../../src/artifacts.js'
 import type { Artifact, Step } from '../../src/job.js'
 import { type ArtifactTarget, artifactFolder } from '../../src/migrate/artifacts.js'
 import { migrate } from '../../src/migrate/migrate.js'
@@ -36,7 +36,7 @@ describe.skipIf(postgresMissing !== null)(`artifacts that move (${postgresMissin
     await store.settle(claimed.map(({ id, run }) => ({ id, run, step, now: T0 + 1 })))
     await store.close()
     const pathOf = (of: string, job: number, index: number) =>
-      join(createArtifactFiles(of).folder(claimed[job] as never), String(index))
+      join(createArtifactFolder(of).folder(claimed[job] as never), String(index))
     for (let job = 0; job < JOBS; job += 1)
       for (const [index, content] of CONTENTS.entries()) {
         mkdirSync(dirname(pathOf(dir, job, index)), { recursive: true })
