@@ -216,7 +216,7 @@ describe.skipIf(postgresMissing !== null)(`moving to PostgreSQL (${postgresMissi
         `UPDATE %.jobs SET payload = '{}' WHERE type = 'done'`,
         /a row of jobs is not what it is in the file/,
       ],
-      ['added', `INSERT INTO %.pauses VALUES ('mine')`, /pauses: the file has 1 rows, schema .* has 2: somebody else/],
+      ['added', `INSERT INTO %.pauses VALUES ('mine')`, /pauses: the file has 1 rows, schema .* has 2, somebody else/],
       ['lost', `DELETE FROM %.logs WHERE line = 2`, /logs: the file has 3 rows, schema .* has 2/],
       ['swapped', `UPDATE %.tags SET tag = 'other'`, /a row of tags is not what it is in the file/],
     ])('it is not finished where a row was %s meanwhile', async (_, text, words) => {
