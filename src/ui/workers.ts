@@ -12,7 +12,7 @@ export function workerForms(nodes: readonly Node[], most: number): Html {
   const whose =
     nodes.length === 1
       ? ''
-      : html`<label>of <select name="node">${options}<option value="all">each of all nodes</option></select></label>`
+      : html`<label>Node <select name="node">${options}<option value="all">each of them</option></select></label>`
   return html`<h1>Workers</h1>
 <div class="filters"><form method="post" action="/ui/workers/scale"><label>Slots <input type="number" name="max_workers" value="${nodes[0]?.max_workers ?? 1}" min="1" max="${most}" required></label>${whose}<button type="submit">Set</button></form></div>`
 }

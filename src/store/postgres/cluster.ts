@@ -2,7 +2,7 @@
 import type { Job, JsonText } from '../../job.js'
 import type { Cluster, Member } from '../cluster.js'
 import { COLUMNS, parseJob, type Row } from '../job-row.js'
-import { type Connection, type ConnectionOptions, openConnection, type Queries } from './connection.js'
+import { type Connection, type ConnectionOptions, openConnection, type Queries, read } from './connection.js'
 import { createNodes } from './nodes.js'
 
 /** Beats in a lease: two may be lost before the node is taken for dead. */
@@ -62,13 +62,14 @@ export function createCluster({ connection, reader, node, lease }: ClusterOption
       void beat()
     },
     beat,
-    nodes: () => nodes.list(reader),
-    ask: (whom, wish) => nodes.ask(pulse, whom, wish),
+    nodes: () => read(nodes.list(reader)),
+    ask: (whom, wish) => read(nodes.ask(pulse, whom, wish)),
     async hint(text) {
       await pulse.run('SELECT pg_notify($1, $2)', [channel, `${node} ${text}`])
     },
     async jobs(ids) {
-      const rows = await reader.all<Row<Job>>(`SELECT ${COLUMNS} FROM jobs WHERE id = ANY($1::text[])`, [ids])
+      const text = `SELECT ${COLUMNS} FROM jobs WHERE id = ANY($1::text[])`
+      const rows = await read(reader.all<Row<Job>>(text, [ids]))
       return rows.map(parseJob)
     },
     async enter(db) {

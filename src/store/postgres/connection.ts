@@ -228,3 +228,13 @@ export function isLost(error: unknown): boolean {
 export function away(why: string): ServiceError {
   return new ServiceError('store_busy', `the database is away (${why})`)
 }
+
+/** What cannot be read now is told like a write that cannot be written. */
+export async function read<T>(reading: Promise<T>): Promise<T> {
+  try {
+    return await reading
+  } catch (error) {
+    if (!isLost(error)) throw error
+    throw away(error instanceof Error ? error.message : String(error))
+  }
+}

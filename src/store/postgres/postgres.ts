@@ -9,7 +9,7 @@ import { createBatches } from './batches.js'
 import { createCancels } from './cancel.js'
 import { createClaims } from './claim.js'
 import { createCluster } from './cluster.js'
-import { away, isLost, openConnection, type Timeouts } from './connection.js'
+import { openConnection, read, type Timeouts } from './connection.js'
 import { createDigests } from './digests.js'
 import { createGroupCommit } from './group-commit.js'
 import { countsOf, createLedger, readCounts } from './ledger.js'
@@ -217,14 +217,4 @@ function byTime(endings: readonly Ending[]): Ending[][] {
 function answered<T>(value: T | ServiceError): T {
   if (value instanceof ServiceError) throw value
   return value
-}
-
-/** What cannot be read now is told like a write that cannot be written. */
-async function read<T>(reading: Promise<T>): Promise<T> {
-  try {
-    return await reading
-  } catch (error) {
-    if (!isLost(error)) throw error
-    throw away(error instanceof Error ? error.message : String(error))
-  }
 }
