@@ -30,7 +30,9 @@ describe.skipIf(postgresMissing !== null)(`two versions (${postgresMissing ?? 'o
     return freshFolder({ ...typeFiles(['greet']), 'config.yaml': { data: { database: { master } }, worker } })
   }
 
-  test('work side by side where the older one can: one machine after the other is upgraded', { timeout: 180_000 }, async () => {
+  test('work side by side where the older one can: one machine after the other is upgraded', {
+    timeout: 180_000,
+  }, async () => {
     const folder = folderOf('side_by_side')
     const old = await startProcess(folder)
     const { id: first } = await old.submit({ type: 'greet', payload: { name: 'before' } })
@@ -55,7 +57,9 @@ describe.skipIf(postgresMissing !== null)(`two versions (${postgresMissing ?? 'o
     await later.reaches(id, 'completed')
   })
 
-  test('the newer one is not started while an older one is alive that could not go on; then the older one is refused', { timeout: 180_000 }, async () => {
+  test('the newer one is not started while an older one is alive that could not go on; then the older one is refused', {
+    timeout: 180_000,
+  }, async () => {
     const folder = folderOf('one_or_other')
     const old = await startProcess(folder)
     const main = laterBuild(9_000)

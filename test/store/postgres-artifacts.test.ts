@@ -121,7 +121,7 @@ describe.skipIf(postgresMissing !== null)(`artifacts in PostgreSQL (${postgresMi
   test('a run that is over sends nothing more, nor one whose cancel was asked for', async () => {
     const job = await running()
     const artifacts = write(job, randomBytes(2 * CHUNK))
-    expect(await here.keepFile({ ...job, run: job.run + 1 }, 0, join(here.folder(job), '0'))).toBe(false)
+    expect(await here.put({ ...job, run: job.run + 1 }, 0, join(here.folder(job), '0'))).toBe(false)
     await store.cancel(job.id, 'no', T0 + 1)
     await here.keep(job, artifacts)
     expect(await chunks()).toEqual([])
@@ -138,7 +138,7 @@ describe.skipIf(postgresMissing !== null)(`artifacts in PostgreSQL (${postgresMi
     onTestFinished(() => other.end())
     await other.query('BEGIN')
     await other.query(`UPDATE ${schema}.jobs SET status = 'pending' WHERE id = $1`, [job.id])
-    const sending = here.keepFile(job, 0, join(here.folder(job), '0'))
+    const sending = here.put(job, 0, join(here.folder(job), '0'))
     const waits = `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO artifact_chunks%'`
     await until('it waits', async () => (await server.ask(waits)).length === 1)
     await other.query('COMMIT')
@@ -199,7 +199,7 @@ describe.skipIf(postgresMissing !== null)(`artifacts in PostgreSQL (${postgresMi
     const artifacts = write(job, content)
     await here.keep(job, artifacts)
     await server.ask(`DELETE FROM ${schema}.artifact_chunks WHERE n > 2`)
-    await there.keepFile(job, 0, join(here.folder(job), '0'))
+    await there.put(job, 0, join(here.folder(job), '0'))
     // Those that were there are as they were: each was written by a transaction of its own.
     const written = await server.ask(`SELECT n FROM ${schema}.artifact_chunks ORDER BY xmin::text::bigint`)
     expect(written).toEqual([0, 1, 2, 3, 4].map((n) => ({ n })))

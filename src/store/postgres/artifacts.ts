@@ -16,7 +16,7 @@ export interface PostgresArtifacts extends ArtifactStore {
    * Sends a file as the artifact `index` of a run that goes on, or that its job was completed by; chunks that are there
    * are not sent again. False: the run is another one, or its cancel was asked for.
    */
-  keepFile(run: RunKey, index: number, path: string): Promise<boolean>
+  put(run: RunKey, index: number, path: string): Promise<boolean>
   sweep(): Promise<boolean>
 }
 
@@ -35,7 +35,7 @@ export function openPostgresArtifacts({ dir, ...connection }: ConnectionOptions 
     return done
   }
 
-  async function keepFile(run: RunKey, index: number, path: string): Promise<boolean> {
+  async function put(run: RunKey, index: number, path: string): Promise<boolean> {
     const file = await open(path, 'r')
     try {
       const { size } = await file.stat()
@@ -95,11 +95,11 @@ export function openPostgresArtifacts({ dir, ...connection }: ConnectionOptions 
     folder,
     remove,
     list,
-    keepFile,
+    put,
 
     async keep(run, artifacts) {
       await turn(() => reach(noteRun(db, run)))
-      for (const index of artifacts.keys()) if (!(await keepFile(run, index, join(folder(run), String(index))))) return
+      for (const index of artifacts.keys()) if (!(await put(run, index, join(folder(run), String(index))))) return
     },
 
     async stream(run, index, start, end) {
