@@ -111,19 +111,10 @@ async function runMigrate({
   if (from === undefined) throw new UsageError('migrate needs --from, the SQLite file, such as --from jobs.db')
   const parsed = sqliteSource(from)
   if (typeof parsed === 'string') throw new UsageError(`--from ${parsed}`)
-  const { artifactFolder, migrate } = await import('./migrate/migrate.js')
-  const { openPostgresArtifacts } = await import('./store/postgres/artifacts.js')
-  const { source, schema } = database
-  const { store, dir: own } = data.artifacts
-  const dir = resolve(artifacts ?? own)
-  const chunks = openPostgresArtifacts({ source, schema, node: 'migrate', dir: own })
-  const target = store === 'database' ? chunks : artifactFolder(own)
-  const moved = store === 'folder' && dir === own ? null : { dir, target }
-  try {
-    await migrate({ from: resolve(parsed.path), source, schema, artifacts: moved, tell: print })
-  } finally {
-    await chunks.close()
-  }
+  const { migrate } = await import('./migrate/migrate.js')
+  const { dir, store } = data.artifacts
+  const files = { from: resolve(artifacts ?? dir), to: store === 'database' ? null : dir }
+  await migrate({ ...database, from: resolve(parsed.path), artifacts: files, tell: print })
 }
 
 /** Exits with 1 where a promise did not hold. */

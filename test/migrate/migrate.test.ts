@@ -10,7 +10,7 @@ import type { Store } from '../../src/store/store.js'
 import { aJob, complete, DIGESTS, ids, NO_BOUNDS, RULES, T0, wholly } from '../store/suite/stage.js'
 import { freshFolder } from '../support/folder.js'
 import { postgresMissing, usePostgres } from '../support/postgres.js'
-import { everything, fill, KEYS } from './full.js'
+import { artifactsOf, everything, fill, KEYS } from './full.js'
 
 const LEASE_MS = 3_600_000
 let schemas = 0
@@ -30,7 +30,8 @@ describe.skipIf(postgresMissing !== null)(`moving to PostgreSQL (${postgresMissi
   async function bring(from: string, schema: string) {
     const lines: string[] = []
     const tell = (line: string) => void lines.push(line)
-    const options = { from, source: server.url(), schema, artifacts: null, tell }
+    const artifacts = { from: artifactsOf(from), to: null }
+    const options = { from, source: server.url(), schema, artifacts, tell }
     return { ...(await migrate(options)), lines }
   }
   async function openThere(schema: string, node = 'new'): Promise<Store> {
@@ -160,7 +161,13 @@ describe.skipIf(postgresMissing !== null)(`moving to PostgreSQL (${postgresMissi
       await expectRefused(join(folder, 'notes.db'), schema, /is corrupt/)
       const { file } = await full()
       const source = 'postgres://nobody@127.0.0.1:1/x'
-      const going = migrate({ from: file, source, schema, artifacts: null, tell: () => {} })
+      const going = migrate({
+        from: file,
+        source,
+        schema,
+        artifacts: { from: artifactsOf(file), to: null },
+        tell: () => {},
+      })
       await expect(going).rejects.toThrow(StoreOpenError)
       await expect(going).rejects.toThrow(/ECONNREFUSED.*: run jobmill migrate again/)
       await openHere(file).close()

@@ -9,11 +9,11 @@ const OLDEST = 140_000
 const LOCK = [0x6a6f626d, 0x69677261]
 
 /**
- * `enter` runs in the same transaction: nobody else enters meanwhile.
+ * `enter` runs in the same transaction: nobody else enters meanwhile. Answers what it does.
  *
  * @throws StoreOpenError
  */
-export async function migrate(db: Connection, schema: string, enter: () => Promise<void>): Promise<void> {
+export async function migrate<T>(db: Connection, schema: string, enter: () => Promise<T>): Promise<T> {
   const [server] = await db.all<{ version: string }>(`SELECT current_setting('server_version_num') AS version`)
   if (Number(server?.version) < OLDEST)
     throw new StoreOpenError(`the server has version ${server?.version}, jobmill needs PostgreSQL 14 or later`)
@@ -21,8 +21,9 @@ export async function migrate(db: Connection, schema: string, enter: () => Promi
   try {
     await db.run('SELECT pg_advisory_xact_lock($1, $2)', LOCK)
     await bringUpToDate(db, schema)
-    await enter()
+    const entered = await enter()
     await db.commit()
+    return entered
   } catch (error) {
     await db.rollback()
     throw error
