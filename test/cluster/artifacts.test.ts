@@ -198,7 +198,7 @@ describe.skipIf(postgresMissing !== null)(`artifacts on PostgreSQL (${postgresMi
     expect(new Set(await chunks(schema))).toEqual(new Set([`${id}.1`]))
     await first.kill('SIGKILL')
     await holder.query('COMMIT')
-    expect(runFolders(folder)).toEqual([`${id}.1`])
+    expect(runFolders(folder)).toEqual([])
     const second = await startProcess(folder)
     const job = await second.reaches(id, 'completed')
     expect(job).toMatchObject({ attempt: 1, interruptions: 1 })
