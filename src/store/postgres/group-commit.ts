@@ -22,8 +22,8 @@ export interface GroupCommit {
 
 /** What is written at the end of a transaction for all that it did. */
 export interface Ledger {
-  /** Writes it. */
-  flush(): Promise<void>
+  /** Sends it. */
+  flush(): void
   /** Forgets what came since `mark()`; without a mark all of it. */
   forget(mark?: unknown): void
   mark(): unknown
@@ -77,7 +77,7 @@ export function createGroupCommit(
     await db.begin()
     const results: Result[] = []
     for (const { work } of writes) results.push(alone ? await runAlone(work) : { value: await work() })
-    await ledger.flush()
+    ledger.flush()
     sent.commit = true
     await db.commit()
     return results
@@ -85,14 +85,10 @@ export function createGroupCommit(
 
   async function runAlone(work: () => Promise<unknown>): Promise<Result> {
     const mark = ledger.mark()
-    await db.run('SAVEPOINT alone')
     try {
-      const value = await work()
-      await db.run('RELEASE alone')
-      return { value }
+      return { value: await db.alone(work) }
     } catch (error) {
       if (!isOwnFault(error)) throw error
-      await db.run('ROLLBACK TO alone')
       ledger.forget(mark)
       return { error }
     }

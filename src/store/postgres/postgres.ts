@@ -111,8 +111,6 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
       // A run ends once, also where it is told twice in one call.
       for (const job of byId.values()) found.set(job.id, job)
     }
-    const completed = ended.flatMap((job) => (job?.status === 'completed' && job.run > 0 ? [job.id] : []))
-    if (completed.length > 0) await logs.forgetCheckpoints(completed)
     return { ended, unblocked }
   }
 
@@ -157,7 +155,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
     settle: (endings) => commits.write(() => settle(endings)),
     append: (notes) =>
       commits.write(async () => {
-        for (const one of notes) await logs.append(one)
+        for (const one of notes) logs.append(one)
       }),
     checkpoint: ({ id, run }, value) => commits.write(() => logs.checkpoint(id, run, value)),
     cancel: (id, detail, now) => commits.write(() => cancels.cancel(id, detail, now)),

@@ -10,6 +10,8 @@ import type { Rows } from './rows.js'
 export const UPKEEP_STEP = 500
 
 const OVERDUE = `start_by IS NOT NULL AND status IN ('waiting', 'scheduled', 'pending', 'retrying')`
+const LATE = `${OVERDUE} AND start_by <= $1`
+const DUE = `status IN ('scheduled', 'retrying') AND run_at <= $1`
 
 /** Everything here runs inside a transaction that group commit began; what another node has locked is left to it. */
 export function createUpkeep(db: Queries, rows: Rows, moves: Moves) {
@@ -40,13 +42,18 @@ export function createUpkeep(db: Queries, rows: Rows, moves: Moves) {
     return expired
   }
 
-  /** What is due by now. */
+  /** What is due by now; one look tells whether there is anything. */
   async function fallDue(now: number, unblocked: Job[] = []): Promise<Due> {
-    await moves.goOn(now, unblocked)
-    // First: what came too late is not to be promoted.
-    const late = await take(`${OVERDUE} AND start_by <= $1`, 'start_by', now)
+    const [there] = await db.all<{ left: boolean; late: boolean; due: boolean }>(
+      `SELECT EXISTS (SELECT 1 FROM unblocking) AS left, EXISTS (SELECT 1 FROM jobs WHERE ${LATE}) AS late,
+         EXISTS (SELECT 1 FROM jobs WHERE ${DUE}) AS due`,
+      [now],
+    )
+    if (there?.left) await moves.goOn(now, unblocked)
+    // First: what came too late is not to be promoted. What has just been unblocked may be either.
+    const late = there?.late || unblocked.length > 0 ? await take(LATE, 'start_by', now) : []
     const expired = await expireAll(late, now, unblocked)
-    const due = await take(`status IN ('scheduled', 'retrying') AND run_at <= $1`, 'run_at', now)
+    const due = there?.due || unblocked.length > 0 ? await take(DUE, 'run_at', now) : []
     return { expired, promoted: await moveAll(due, 'promote', now, unblocked), unblocked }
   }
 
