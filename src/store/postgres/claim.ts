@@ -67,8 +67,10 @@ export function createClaims(db: Queries, rows: Rows, moves: Moves) {
   async function take(candidates: JobWithPayload[], { node, slots, now }: ClaimRequest): Promise<JobWithPayload[]> {
     // More may have expired at once than one piece of upkeep takes.
     const timely = candidates.filter(({ start_by }) => start_by === null || start_by > now)
-    const steps = timely.map((job, i) => ({ job, step: { verb: 'claim', node, slot: slots[i] as number } as const }))
-    return (await moves.move(steps, now, [])).filter((job) => job !== null)
+    const steps = timely.map((job, i) => {
+      return { job, step: { verb: 'claim', node, slot: slots[i] as number } as const, now }
+    })
+    return (await moves.move(steps, [])).filter((job) => job !== null)
   }
 
   return { claim, rates }

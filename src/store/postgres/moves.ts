@@ -25,7 +25,7 @@ export interface Moves {
    * Takes the steps, in few statements however many there are; what waited for these jobs and moved with them is added
    * to `unblocked`. Null: the status of a job does not allow its step.
    */
-  move<J extends Job>(moves: readonly Move<J>[], now: number, unblocked: Job[]): Promise<(J | null)[]>
+  move<J extends Job>(moves: readonly Move<J>[], unblocked: Job[]): Promise<(J | null)[]>
   /** Null: it runs, or is final. */
   adjust(job: Job, change: Adjustment, now: number): Promise<Job | null>
   /** Jobs were inserted; answers them as they are then: what they were to wait for may be over. */
@@ -49,8 +49,8 @@ export function createMoves(db: Queries, rows: Rows, digestRules: readonly Diges
   const schedules = createSchedules(db, digests)
 
   /** The transitions themselves, the turns of their keys, and the counts of their batches. */
-  async function apply<J extends Job>(moves: readonly Move<J>[], now: number) {
-    const { after, awaited } = await rows.apply(moves, now)
+  async function apply<J extends Job>(moves: readonly Move<J>[]) {
+    const { after, awaited } = await rows.apply(moves)
     const changes = moves.flatMap(({ job: before, step }, i) => {
       const moved = after[i]
       return moved == null ? [] : [{ before, step, after: moved }]
@@ -98,7 +98,7 @@ export function createMoves(db: Queries, rows: Rows, digestRules: readonly Diges
   }
 
   const one = async <J extends Job>(job: J, step: Step, now: number): Promise<J | null> =>
-    (await apply([{ job, step }], now)).after[0] ?? null
+    (await apply([{ job, step, now }])).after[0] ?? null
 
   /** Where that was the last of its batch, the job that waits for the batch goes on. */
   async function endBatch({ batch_id }: Job, now: number, unblocked: Job[]): Promise<void> {
@@ -126,8 +126,9 @@ export function createMoves(db: Queries, rows: Rows, digestRules: readonly Diges
     digests,
     schedules,
 
-    async move(moves, now, unblocked) {
-      const { after, awaited, ended } = await apply(moves, now)
+    async move(moves, unblocked) {
+      const { after, awaited, ended } = await apply(moves)
+      const now = moves.reduce((latest, move) => Math.max(latest, move.now), 0)
       for (const batch of new Set(ended.flatMap(({ batch_id }) => batch_id ?? [])))
         await goOnAfter(batch, now, unblocked)
       if (awaited.length > 0)

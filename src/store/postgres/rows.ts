@@ -29,13 +29,12 @@ import type { JobLedger } from './ledger.js'
 export interface Move<J extends Job = Job> {
   job: J
   step: Step
+  now: number
 }
 
 interface Change<J extends Job> {
   before: J
   after: J
-  /** The verb that ended its run. */
-  outcome: Step['verb'] | null
 }
 
 interface Applied<J extends Job> {
@@ -84,21 +83,18 @@ type Columns = readonly (typeof MUTABLE)[number][]
 /** Guarded: they were read under a lock, so that one which does not fit is a defect. */
 const update = (names: Columns) => `UPDATE jobs SET ${names.map((name) => `${name} = new.${name}`)}
   FROM new WHERE jobs.id = new.id AND jobs.status = new.was AND jobs.run = new.was_run RETURNING 1`
-const given = (names: Columns) => `new (id, was, was_run, outcome, ${names}) AS (
-  SELECT * FROM unnest($1::text[], $2::text[], $3::integer[], $4::text[], ${arrays(names, 5)}))`
+const given = (names: Columns) => `new (id, was, was_run, ${names}) AS (
+  SELECT * FROM unnest($1::text[], $2::text[], $3::integer[], ${arrays(names, 4)}))`
+/** Of a run that is over: what it was, and how it ended. */
+const RUN = ['id', 'run', 'attempt', 'node', 'slot', 'started_at'] as const
+const OVER = ['updated_at', 'reason', 'reason_detail'] as const
+const ATTEMPT = `INSERT INTO attempts (${RUN}, finished_at, reason, reason_detail, outcome, error)
+  SELECT * FROM unnest(${arrays([...RUN, ...OVER], 1)}, $10::text[], $11::text[])`
 const START = `WITH ${given(STARTED)}, moved AS (${update(STARTED)})
   SELECT count(*) AS moved, '{}'::text[] AS awaited FROM moved`
-/**
- * The rows are as they were to all parts of one statement: a run that ends leaves its attempt as the row tells of it.
- * A unique key is held by its job until that is final, and again when it is rerun.
- */
+/** A unique key is held by its job until that is final, and again when it is rerun. */
 const move = (names: Columns) => `WITH ${given(names)},
   moved AS (${update(names)}),
-  attempted AS (
-    INSERT INTO attempts (id, run, attempt, node, slot, started_at, finished_at, outcome, reason, reason_detail, error)
-    SELECT id, old.run, old.attempt, old.node, old.slot, old.started_at, new.updated_at, outcome, new.reason,
-      new.reason_detail, CASE WHEN outcome IN ('retry', 'fail') THEN new.error END
-    FROM new JOIN jobs AS old USING (id) WHERE was = 'processing' AND new.status <> 'processing'),
   released AS (
     UPDATE keys SET released = new.status IN (${FINAL}) FROM new
     WHERE keys.id = new.id AND kind = 'unique' AND (was IN (${FINAL})) <> (new.status IN (${FINAL}))),
@@ -122,13 +118,27 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
       changes.map(({ before }) => before.id),
       changes.map(({ before }) => before.status),
       changes.map(({ before }) => before.run),
-      changes.map(({ outcome }) => outcome),
       ...names.map((name) => column(changes, ({ after }) => stored(after, name))),
     ]
     const [answer] = await db.all<{ moved: number; awaited: string[] }>(starts ? START : ends ? END : MOVE, values)
     if (answer?.moved !== changes.length) throw new Error('a job changed under a transaction')
     for (const { before, after } of changes) ledger.moved(before, after)
     return answer.awaited
+  }
+
+  /** What their runs leave: a job keeps the error of its last failed one, one that did not fail has none. */
+  function endRuns(over: readonly { before: Job; after: Job; step: Step }[]): void {
+    if (over.length === 0) return
+    const outcomes = over.map(({ after, step }) => ended(after, step))
+    const errors = over.map(({ after }, i) =>
+      outcomes[i] === 'retry' || outcomes[i] === 'fail' ? stored(after, 'error') : null,
+    )
+    db.send(ATTEMPT, [
+      ...RUN.map((name) => over.map(({ before }) => before[name])),
+      ...OVER.map((name) => over.map(({ after }) => after[name])),
+      outcomes,
+      errors,
+    ])
   }
 
   /** Of a job that runs again and again, not all is kept. */
@@ -174,11 +184,10 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
       jobs(`SELECT ${WITH_PAYLOAD} FROM jobs WHERE ${condition} FOR UPDATE SKIP LOCKED`, values),
 
     /** Takes each step and writes it, with what its run leaves in `attempts`. */
-    async apply<J extends Job>(moves: readonly Move<J>[], now: number): Promise<Applied<J>> {
-      const taken = moves.map(({ job, step }) => ({ before: job, step, after: transition(job, step, now, rules) }))
-      const done = taken.flatMap(({ before, step, after }) =>
-        after === null ? [] : [{ before, after, outcome: before.status === 'processing' ? ended(after, step) : null }],
-      )
+    async apply<J extends Job>(moves: readonly Move<J>[]): Promise<Applied<J>> {
+      const taken = moves.map(({ job, step, now }) => ({ before: job, step, after: transition(job, step, now, rules) }))
+      const done = taken.filter((one): one is { before: J; step: Step; after: J } => one.after !== null)
+      endRuns(done.filter(({ before, after }) => before.status === 'processing' && after.status !== 'processing'))
       const awaited = await save(done)
       forgetOldRuns(done.flatMap(({ after }) => (after.status === 'processing' ? [after] : [])))
       return { after: taken.map(({ after }) => after), awaited }
@@ -186,13 +195,13 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
 
     async adjust(job: Job, change: Adjustment, now: number): Promise<Job | null> {
       const after = withAdjustment(job, change, now, rules)
-      if (after !== null) await save([{ before: job, after, outcome: null }])
+      if (after !== null) await save([{ before: job, after }])
       return after
     },
 
     async requestCancel(job: Job, detail: string, now: number): Promise<Job> {
       const after = withCancelRequest(job, detail, now)
-      await save([{ before: job, after, outcome: null }])
+      await save([{ before: job, after }])
       return after
     },
 

@@ -16,8 +16,8 @@ const DUE = `status IN ('scheduled', 'retrying') AND run_at <= $1`
 /** Everything here runs inside a transaction that group commit began; what another node has locked is left to it. */
 export function createUpkeep(db: Queries, rows: Rows, moves: Moves) {
   async function moveAll(jobs: readonly Job[], verb: 'promote' | 'expire' | 'rescue', now: number, unblocked: Job[]) {
-    const steps = jobs.map((job) => ({ job, step: { verb } }))
-    return (await moves.move(steps, now, unblocked)).filter((job) => job !== null)
+    const steps = jobs.map((job) => ({ job, step: { verb }, now }))
+    return (await moves.move(steps, unblocked)).filter((job) => job !== null)
   }
 
   /** The condition stands twice: another node may have moved a job on after it was found and before it was locked. */
@@ -29,6 +29,7 @@ export function createUpkeep(db: Queries, rows: Rows, moves: Moves) {
 
   /** In their order, though many at once: one that others wait for ends its piece, as they may fail for it and not expire. */
   async function expireAll(late: readonly Job[], now: number, unblocked: Job[]): Promise<Job[]> {
+    if (late.length === 0) return []
     const awaited = await moves.dependencies.awaited(late.map(({ id }) => id))
     const expired: Job[] = []
     for (let begin = 0; begin < late.length; ) {
