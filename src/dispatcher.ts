@@ -131,7 +131,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       const run = pool.run(job, Math.min(job.timeout_ms, type.timeout_ms))
       if (cancelledEarly.get(job.id) === job.run) pool.stopJob(job, 'cancelled')
       if (ending !== null) pool.stopJob(job, 'shutdown', ending === 'at_once')
-      const outcome = await run
+      // It holds its slot until its artifacts are kept: threads make no more than what is taken.
+      const outcome = await tracker.keep(job, await run)
       running.delete(job.slot as number)
       if (alone?.job === job) alone = null
       // Woken before the outcome is written, the next claim shares its transaction and its fsync.

@@ -113,11 +113,10 @@ async function runMigrate({
   if (from === undefined) throw new UsageError('migrate needs --from, the SQLite file, such as --from jobs.db')
   const parsed = sqliteSource(from)
   if (typeof parsed === 'string') throw new UsageError(`--from ${parsed}`)
-  const { artifactFolder, migrate } = await import('./migrate/migrate.js')
-  const { source, schema } = database
-  const dir = resolve(artifacts ?? data.artifacts.dir)
-  const moved = dir === data.artifacts.dir ? null : { dir, target: artifactFolder(data.artifacts.dir) }
-  await migrate({ from: resolve(parsed.path), source, schema, artifacts: moved, tell: print })
+  const { migrate } = await import('./migrate/migrate.js')
+  const { dir, store } = data.artifacts
+  const files = { from: resolve(artifacts ?? dir), to: store === 'database' ? null : dir }
+  await migrate({ ...database, from: resolve(parsed.path), artifacts: files, tell: print })
 }
 
 /** Exits with 1 where a promise did not hold. */

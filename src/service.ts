@@ -4,7 +4,6 @@ import { hostname } from 'node:os'
 import type { Express } from 'express'
 import { v4 } from 'uuid'
 import { createArtifactQuota } from './artifact-quota.js'
-import { createArtifactFiles } from './artifacts.js'
 import { createBulk } from './bulk.js'
 import type { Config } from './config.js'
 import { ConfigError } from './config-file.js'
@@ -35,7 +34,7 @@ import { checkSchedules } from './schedules/configured.js'
 import { createFiring } from './schedules/firing.js'
 import { createSchedules } from './schedules/schedules.js'
 import { createStats } from './stats/stats.js'
-import { openStore } from './store/open-store.js'
+import { openArtifacts, openStore } from './store/open-store.js'
 import { createTracker } from './tracker.js'
 import { createArtifactJanitor } from './upkeep/artifact-janitor.js'
 import { createDiskSpace } from './upkeep/disk-space.js'
@@ -112,6 +111,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     node,
     lease: worker.lease,
     digests,
+    types: [...types.values()].filter(({ disabled }) => disabled === null).map((type) => ({ ...type, max_payload })),
     onCommit: (writes, ms) => metrics.committed(writes, ms),
     onFull: () => bus.publish({ kind: 'disk_full' }),
     onFailure(message) {
@@ -123,8 +123,8 @@ export async function createService(config: Config, surroundings: Surroundings):
     },
   })
   const [newId, { refusal }] = [createIds(now), disk]
-  const tracker = createTracker({ store, bus, node, rules, bounds, refusal, now, newId, random: Math.random })
-  const files = createArtifactFiles(artifacts.dir)
+  const files = await openArtifacts(config.data, node)
+  const tracker = createTracker({ store, files, bus, node, rules, bounds, refusal, now, newId, random: Math.random })
   const quota = createArtifactQuota({
     store,
     bus,
@@ -271,6 +271,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     const threadsEnded = pool.stop()
     if (running.length === 0) await threadsEnded
     await janitor.stop()
+    await files.close()
     await relay?.stop()
     await store.close()
     return { released, running }

@@ -5,13 +5,34 @@ import { copyFile, mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type BetterSqlite3 from 'better-sqlite3'
-import { type ArtifactFiles, createArtifactFiles } from '../artifacts.js'
+import { type ArtifactStore, createArtifactFolder } from '../artifacts.js'
 import type { RunKey } from '../pool/protocol.js'
 import { StoreOpenError } from '../store/open-error.js'
+import { openPostgresArtifacts } from '../store/postgres/artifacts.js'
+import type { ConnectionOptions } from '../store/postgres/connection.js'
 
-export interface ArtifactTarget extends Pick<ArtifactFiles, 'stream'> {
-  /** Takes a file as the artifact `index` of a run, also where it, or a part of it, has come before. */
-  put(run: RunKey, index: number, path: string): Promise<unknown>
+export interface ArtifactTarget extends Pick<ArtifactStore, 'stream' | 'close'> {
+  /** Takes a file as the artifact `index` of a run, also where it, or a part of it, has come before. False: it does not. */
+  put(run: RunKey, index: number, path: string): Promise<boolean>
+}
+
+/** The database of that connection, or a folder that all nodes share. */
+export function openTarget(connection: ConnectionOptions, shared: string | null): ArtifactTarget {
+  if (shared === null) {
+    // Nothing runs here that would write into a folder.
+    const { keepFile, stream, close } = openPostgresArtifacts({ ...connection, dir: '' })
+    return { put: keepFile, stream, close }
+  }
+  const { folder, stream, close } = createArtifactFolder(shared)
+  return {
+    stream,
+    close,
+    async put(run, index, path) {
+      await mkdir(folder(run), { recursive: true })
+      await copyFile(path, join(folder(run), String(index)))
+      return true
+    },
+  }
 }
 
 interface ArtifactFile {
@@ -26,7 +47,7 @@ const STEP = 500
 
 /** Those of all jobs, in the order of their ids. */
 async function* filesOf(file: BetterSqlite3.Database, dir: string): AsyncGenerator<ArtifactFile> {
-  const { folder } = createArtifactFiles(dir)
+  const { folder } = createArtifactFolder(dir)
   const select = file.prepare<[string], RunKey & { n: number }>(
     `SELECT id, run, json_array_length(artifacts) AS n FROM jobs
      WHERE artifacts IS NOT NULL AND id > ? ORDER BY id LIMIT ${STEP}`,
@@ -66,38 +87,30 @@ export async function findArtifacts(file: BetterSqlite3.Database, dir: string): 
 /** Answers how many were brought. `tell` is told after each. */
 export async function copyArtifacts(
   file: BetterSqlite3.Database,
-  { dir, target }: { dir: string; target: ArtifactTarget },
+  dir: string,
+  target: ArtifactTarget,
   tell: () => void,
 ): Promise<number> {
   let brought = 0
   for await (const { run, index, path, bytes } of filesOf(file, dir)) {
     if (bytes === null) continue
-    await target.put(run, index, path)
-    if (
-      bytes > 0 &&
-      (await hashOf(createReadStream(path))) !== (await hashOf(await target.stream(run, index, 0, bytes - 1)))
-    )
-      throw new StoreOpenError(`artifact ${index} of job ${run.id} is not what it is in ${path}`)
+    if (!(await target.put(run, index, path)) || !(await isSame(target, { run, index, path, bytes })))
+      throw new StoreOpenError(`artifact ${index} of job ${run.id} is not what it is in ${path}: ${again}`)
     brought += 1
     tell()
   }
   return brought
 }
 
+const again = 'drop the schema, and run jobmill migrate again'
+
+async function isSame(target: ArtifactTarget, { run, index, path, bytes }: ArtifactFile): Promise<boolean> {
+  if (bytes === null || bytes === 0) return true
+  return (await hashOf(createReadStream(path))) === (await hashOf(await target.stream(run, index, 0, bytes - 1)))
+}
+
 async function hashOf(bytes: NodeJS.ReadableStream): Promise<string> {
   const hash = createHash('sha256')
   await pipeline(bytes, hash)
   return hash.digest('hex')
-}
-
-/** A folder that all nodes share. */
-export function artifactFolder(dir: string): ArtifactTarget {
-  const { folder, stream } = createArtifactFiles(dir)
-  return {
-    stream,
-    async put(run, index, path) {
-      await mkdir(folder(run), { recursive: true })
-      await copyFile(path, join(folder(run), String(index)))
-    },
-  }
 }

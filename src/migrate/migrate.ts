@@ -4,13 +4,11 @@ import type BetterSqlite3 from 'better-sqlite3'
 import { StoreOpenError } from '../store/open-error.js'
 import { type Connection, codeOf, openConnection } from '../store/postgres/connection.js'
 import { openDatabase } from '../store/sqlite/open.js'
-import { type ArtifactTarget, copyArtifacts, findArtifacts } from './artifacts.js'
+import { type ArtifactTarget, copyArtifacts, findArtifacts, openTarget } from './artifacts.js'
 import { copyRows, renumber } from './copy.js'
 import { readTables } from './tables.js'
 import { beginTransfer, finishTransfer } from './transfer.js'
 import { type Count, compareRows, countRows } from './verify.js'
-
-export { artifactFolder } from './artifacts.js'
 
 export interface MigrateOptions {
   /** The SQLite file. No node starts on it meanwhile, nor afterwards. */
@@ -19,15 +17,15 @@ export interface MigrateOptions {
   source: string
   /** In which nothing is yet, or what an interrupted transfer of the same file left. */
   schema: string
-  /** The folder of its artifacts, and where they go; null: they are where they go. */
-  artifacts: { dir: string; target: ArtifactTarget } | null
+  /** The folder of its artifacts, and the folder that nodes share from now on; null: the database has them then. */
+  artifacts: { from: string; to: string | null }
   tell(line: string): void
 }
 
 export interface Migrated {
   /** Rows that this call brought; an interrupted one may have brought others. */
   brought: number
-  /** All that there are. */
+  /** All that were there, but those that nodes read where they are. */
   artifacts: number
   /** On both sides, the same; empty where all had come, and been counted, before. */
   counts: Count[]
@@ -47,15 +45,17 @@ export async function migrate(options: MigrateOptions): Promise<Migrated> {
   if (!existsSync(from)) throw new StoreOpenError(`there is no file ${from}`)
   // With its lock, and of the newest version: what is not a database of jobmill is refused here.
   const { db, close } = openDatabase(from)
-  const target = openConnection({ source, schema, node: 'migrate', timeouts: TIMEOUTS })
+  const connection = { source, schema, node: 'migrate', timeouts: TIMEOUTS }
+  const target = openConnection(connection)
+  const files = openTarget(connection, options.artifacts.to)
   try {
-    return await transferAll(db, target, options)
+    return await transferAll(db, target, files, options)
   } catch (error) {
     if (error instanceof StoreOpenError || codeOf(error) === '') throw error
     const why = error instanceof Error ? error.message : error
     throw new StoreOpenError(`the transfer was cut off (${why}): run jobmill migrate again, it goes on where it was`)
   } finally {
-    await target.close()
+    await Promise.all([target.close(), files.close()])
     close()
   }
 }
@@ -63,9 +63,10 @@ export async function migrate(options: MigrateOptions): Promise<Migrated> {
 async function transferAll(
   file: BetterSqlite3.Database,
   target: Connection,
-  { schema, artifacts, tell }: MigrateOptions,
+  files: ArtifactTarget,
+  { schema, artifacts: { from, to }, tell }: MigrateOptions,
 ): Promise<Migrated> {
-  const missing = artifacts === null ? 0 : await findArtifacts(file, artifacts.dir)
+  const missing = await findArtifacts(file, from)
   const transfer = await beginTransfer(target, schema, file.name)
   if (transfer.finished) {
     tell(`all of ${file.name} has come to schema ${schema} before`)
@@ -76,7 +77,7 @@ async function transferAll(
   const copied = createProgress('brought', tell)
   const brought = await copyRows(file, target, tables, transfer, copied)
   await renumber(file, target)
-  const files = artifacts === null ? 0 : await copyArtifacts(file, artifacts, () => copied('artifacts', 1))
+  const artifacts = from === to ? 0 : await copyArtifacts(file, from, files, () => copied('artifacts', 1))
   const counts = await countRows(file, target, tables)
   refuseOthers(counts, schema)
   tell('all has come, comparing it')
@@ -84,9 +85,9 @@ async function transferAll(
   for (const table of tables) await compareRows(file, target, table, (rows) => compared(table.name, rows))
   await finishTransfer(target, schema, transfer)
   for (const line of reportOf(counts, schema)) tell(line)
-  if (artifacts !== null) tell(`${files} artifacts brought and compared; ${missing} were missing in ${artifacts.dir}`)
+  tell(`${artifacts} artifacts brought and compared, ${missing} were missing in ${from}`)
   tell(`${brought} rows brought, all rows compared: they are the same, nodes may start on schema ${schema}`)
-  return { brought, artifacts: files, counts }
+  return { brought, artifacts, counts }
 }
 
 function refuseOthers(counts: readonly Count[], schema: string): void {

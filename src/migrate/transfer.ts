@@ -29,20 +29,19 @@ const OWN = ['migrations', 'nodes', 'transfers']
  *
  * @throws StoreOpenError where the target has something else
  */
-export async function beginTransfer(target: Connection, schema: string, file: string): Promise<Transfer> {
-  let transfer: Transfer | null = null
-  await migrate(target, schema, async () => {
-    const name = transferOf(file)
-    const known = await find(target, schema, name)
-    transfer = known ?? { name: name ?? randomUUID(), reached: null, finished: false }
-    if (transfer.finished) return
+export function beginTransfer(target: Connection, schema: string, file: string): Promise<Transfer> {
+  return migrate(target, schema, async () => {
+    const named = transferOf(file)
+    const known = await find(target, schema, named)
+    if (known?.finished) return known
     await refuseNodes(target, schema)
-    if (known !== null) return
+    if (known !== null) return known
     await refuseRows(target, schema)
-    await target.run('INSERT INTO transfers (name, file) VALUES ($1, $2)', [transfer.name, file])
-    if (name === null) noteTransfer(file, transfer.name)
+    const name = named ?? randomUUID()
+    await target.run('INSERT INTO transfers (name, file) VALUES ($1, $2)', [name, file])
+    if (named === null) noteTransfer(file, name)
+    return { name, reached: null, finished: false }
   })
-  return transfer as unknown as Transfer
 }
 
 /** In the transaction that brings the rows up to there. */

@@ -127,6 +127,15 @@ export interface JobKey {
   expires_at: number
 }
 
+/** What a job of a type gets where its submission says nothing, and what its payload may take. */
+export interface TypeDefaults {
+  name: string
+  timeout_ms: number
+  retry_count: number
+  /** Bytes. */
+  max_payload: number
+}
+
 export interface Accepted {
   job: JobWithPayload
   /** Whether it was there before. */

@@ -1,11 +1,14 @@
 // Artifacts come with their jobs, byte by byte; what is missing is told, and a folder without any is another one.
-import { createReadStream, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { describe, expect, test } from 'vitest'
-import { createArtifactFiles } from '../../src/artifacts.js'
+import { text } from 'node:stream/consumers'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { type ArtifactStore, createArtifactFolder } from '../../src/artifacts.js'
 import type { Artifact, Step } from '../../src/job.js'
-import { type ArtifactTarget, artifactFolder } from '../../src/migrate/artifacts.js'
 import { migrate } from '../../src/migrate/migrate.js'
+import type { RunKey } from '../../src/pool/protocol.js'
+import { openPostgresArtifacts } from '../../src/store/postgres/artifacts.js'
+import { openPostgresStore } from '../../src/store/postgres/postgres.js'
 import { openSqliteStore } from '../../src/store/sqlite/sqlite.js'
 import { aJob, complete, NO_BOUNDS, RULES, T0, wholly } from '../store/suite/stage.js'
 import { freshFolder } from '../support/folder.js'
@@ -35,57 +38,80 @@ describe.skipIf(postgresMissing !== null)(`artifacts that move (${postgresMissin
     const step = { ...complete, artifacts } as Step
     await store.settle(claimed.map(({ id, run }) => ({ id, run, step, now: T0 + 1 })))
     await store.close()
-    const pathOf = (of: string, job: number, index: number) =>
-      join(createArtifactFiles(of).folder(claimed[job] as never), String(index))
+    const path = (job: number, index: number) =>
+      join(createArtifactFolder(dir).folder(claimed[job] as RunKey), String(index))
     for (let job = 0; job < JOBS; job += 1)
       for (const [index, content] of CONTENTS.entries()) {
-        mkdirSync(dirname(pathOf(dir, job, index)), { recursive: true })
-        writeFileSync(pathOf(dir, job, index), content)
+        mkdirSync(dirname(path(job, index)), { recursive: true })
+        writeFileSync(path(job, index), content)
       }
-    return { file, dir, pathOf, there: join(folder, 'shared') }
+    return { file, dir, path, runs: claimed }
   }
 
-  async function bring(from: string, dir: string, target: ArtifactTarget, schema = `artifacts_${++schemas}`) {
+  async function bring(file: string, from: string, to: string | null, schema = `artifacts_${++schemas}`) {
     const lines: string[] = []
-    const artifacts = { dir, target }
     const tell = (line: string) => void lines.push(line)
-    return { ...(await migrate({ from, source: server.url(), schema, artifacts, tell })), lines }
+    const done = await migrate({ from: file, source: server.url(), schema, artifacts: { from, to }, tell })
+    return { ...done, schema, told: lines.at(-2) }
   }
 
-  test('are read from a shared folder then', async () => {
-    const { file, dir, there, pathOf } = await withArtifacts()
-    const { artifacts, lines } = await bring(file, dir, artifactFolder(there))
-    expect(artifacts).toBe(JOBS * CONTENTS.length)
-    expect(lines.at(-2)).toBe(`9 artifacts brought and compared; 0 were missing in ${dir}`)
-    for (let job = 0; job < JOBS; job += 1)
+  async function expectAll(store: ArtifactStore, runs: readonly RunKey[]): Promise<void> {
+    onTestFinished(store.close)
+    for (const run of runs)
       for (const [index, content] of CONTENTS.entries())
-        expect(readFileSync(pathOf(there, job, index), 'utf8')).toBe(content)
+        if (content !== '')
+          expect(await text(await store.stream(run, index, 0, Buffer.byteLength(content) - 1))).toBe(content)
+  }
+  const inDatabase = (schema: string) =>
+    openPostgresArtifacts({ source: server.url(), schema, node: 'reads', dir: freshFolder() })
+
+  test('are read from the database then', async () => {
+    const { file, dir, runs } = await withArtifacts()
+    const { artifacts, schema, told } = await bring(file, dir, null)
+    expect([artifacts, told]).toEqual([9, `9 artifacts brought and compared, 0 were missing in ${dir}`])
+    await expectAll(inDatabase(schema), runs)
+  })
+
+  test('are read from a folder then that nodes share; where it is the same, they stay in it', async () => {
+    for (const to of [freshFolder(), null]) {
+      const { file, dir, runs } = await withArtifacts()
+      expect((await bring(file, dir, to ?? dir)).artifacts).toBe(to === null ? 0 : 9)
+      await expectAll(createArtifactFolder(to ?? dir), runs)
+    }
   })
 
   test('that are missing are told; where none is there, it is another folder', async () => {
-    const { file, dir, there, pathOf } = await withArtifacts()
-    await expect(bring(file, freshFolder(), artifactFolder(there))).rejects.toThrow(
+    const { file, dir, path } = await withArtifacts()
+    await expect(bring(file, freshFolder(), null)).rejects.toThrow(
       /none of 9 artifacts is in .*: name their folder with --artifacts/,
     )
-    rmSync(pathOf(dir, 1, 2))
-    const { artifacts, lines } = await bring(file, dir, artifactFolder(there))
-    expect(artifacts).toBe(8)
-    expect(lines.at(-2)).toBe(`8 artifacts brought and compared; 1 were missing in ${dir}`)
+    rmSync(path(1, 2))
+    const { artifacts, told } = await bring(file, dir, null)
+    expect([artifacts, told]).toEqual([8, `8 artifacts brought and compared, 1 were missing in ${dir}`])
   })
 
-  test('that come cut off or changed are noticed, and come whole when it is done again', async () => {
-    const { file, dir, there, pathOf } = await withArtifacts()
-    const whole = artifactFolder(there)
-    /** Its last byte is missing. */
-    const bad: ArtifactTarget = {
-      ...whole,
-      async stream(run, index, start, end) {
-        return index === 2
-          ? createReadStream(pathOf(there, 0, 2), { start, end: end - 1 })
-          : whole.stream(run, index, start, end)
-      },
+  describe('cut off in the middle of one', () => {
+    async function cutOff(schema: string) {
+      const found = await withArtifacts()
+      await (await openPostgresStore({ source: server.url(), schema, node: 'a', lease: 60_000 }, RULES)).close()
+      await server.ask(`CREATE FUNCTION ${schema}.refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN IF NEW.n = 3 THEN RAISE 'no room'; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON ${schema}.artifact_chunks FOR EACH ROW EXECUTE FUNCTION ${schema}.refuse()`)
+      await expect(bring(found.file, found.dir, null, schema)).rejects.toThrow(/no room/)
+      await server.ask(`DROP FUNCTION ${schema}.refuse CASCADE`)
+      return found
     }
-    await expect(bring(file, dir, bad, 'again')).rejects.toThrow(/artifact 2 of job .* is not what it is in/)
-    expect((await bring(file, dir, whole, 'again')).artifacts).toBe(9)
+
+    test('they come whole when it goes on', async () => {
+      const { file, dir, runs } = await cutOff('whole')
+      expect((await bring(file, dir, null, 'whole')).artifacts).toBe(9)
+      await expectAll(inDatabase('whole'), runs)
+    })
+
+    test('it is not finished where a byte has changed meanwhile', async () => {
+      const { file, dir } = await cutOff('changed')
+      await server.ask('UPDATE changed.artifact_chunks SET data = set_byte(data, 9, 0) WHERE n = 1')
+      await expect(bring(file, dir, null, 'changed')).rejects.toThrow(/artifact 2 of job .* is not what it is in/)
+    })
   })
 })

@@ -1,5 +1,5 @@
 // jobmill migrate as a process of its own, killed again and again: each row comes once, whenever that was.
-import { copyFileSync } from 'node:fs'
+import { copyFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -90,7 +90,7 @@ describe.skipIf(postgresMissing !== null)(`a transfer that is killed (${postgres
     expect(await allJobs(store)).toEqual(await allJobs(source))
   })
 
-  test('a service that was killed goes on there', { timeout: 60_000 }, async () => {
+  test('a service that was killed goes on there', { timeout: 120_000 }, async () => {
     const on = (master: object) => ({
       ...{ data: { database: { master } }, jobs: { email: { enabled: false } } },
       worker: { types: ['types'], max_workers: 2, lease: '1s' },
@@ -98,22 +98,26 @@ describe.skipIf(postgresMissing !== null)(`a transfer that is killed (${postgres
     const folder = freshFolder({
       'config.yaml': on({ source: 'jobs.db' }),
       'postgres.yaml': on({ driver: 'postgres', source: server.url(), schema: 'service' }),
-      'types/slow.mjs': `import { setTimeout } from 'node:timers/promises'
-        export default { run: async ({ n }, ctx) => { ctx.log('n', n); await setTimeout(200); return { n } } }`,
+      // All but the first ones wait.
+      'types/slow.mjs': `import { existsSync } from 'node:fs'
+        import { setTimeout } from 'node:timers/promises'
+        export default { async run({ n }) { while (n > 1 && !existsSync('go')) await setTimeout(20); return { n } } }`,
     })
     const before = await startProcess(folder)
     const jobs: JobBody[] = []
     for (let n = 0; n < 12; n += 1) jobs.push(await before.submit({ type: 'slow', payload: { n } }))
-    await before.reaches(jobs[1]?.id ?? '', 'completed')
+    await before.reaches(jobs[2]?.id ?? '', 'processing')
+    await before.reaches(jobs[3]?.id ?? '', 'processing')
     await before.kill('SIGKILL')
     const moving = launch(folder, ['migrate', '--from', 'jobs.db', '--config', 'postgres.yaml'])
     expect(await moving.exit, moving.errors()).toMatchObject({ code: 0 })
-    expect(moving.output()).toMatch(/^jobs processing +\d +\d$/m)
+    expect(moving.output()).toMatch(/^jobs processing +2 +2$/m)
 
+    writeFileSync(join(folder, 'go'), '')
     const after = await startProcess(folder, { JOBMILL_CONFIG: 'postgres.yaml' })
     for (const [n, { id }] of jobs.entries()) {
-      expect((await after.reaches(id, 'completed', 'failed')).result, `job ${n}`).toEqual({ n })
-      expect((await after.call('GET', `/jobs/${id}/logs`)).status).toBe(200)
+      const { result, interruptions } = await after.reaches(id, 'completed', 'failed')
+      expect([result, interruptions], `job ${n}`).toEqual([{ n }, n === 2 || n === 3 ? 1 : 0])
     }
     const again = launch(folder, ['--port', '0'])
     expect(await again.exit).toMatchObject({ code: 1 })

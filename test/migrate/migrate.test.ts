@@ -10,7 +10,7 @@ import type { Store } from '../../src/store/store.js'
 import { aJob, complete, DIGESTS, ids, NO_BOUNDS, RULES, T0, wholly } from '../store/suite/stage.js'
 import { freshFolder } from '../support/folder.js'
 import { postgresMissing, usePostgres } from '../support/postgres.js'
-import { everything, fill, KEYS } from './full.js'
+import { artifactsOf, everything, fill, KEYS } from './full.js'
 
 const LEASE_MS = 3_600_000
 let schemas = 0
@@ -30,7 +30,8 @@ describe.skipIf(postgresMissing !== null)(`moving to PostgreSQL (${postgresMissi
   async function bring(from: string, schema: string) {
     const lines: string[] = []
     const tell = (line: string) => void lines.push(line)
-    const options = { from, source: server.url(), schema, artifacts: null, tell }
+    const artifacts = { from: artifactsOf(from), to: null }
+    const options = { from, source: server.url(), schema, artifacts, tell }
     return { ...(await migrate(options)), lines }
   }
   async function openThere(schema: string, node = 'new'): Promise<Store> {
@@ -160,7 +161,13 @@ describe.skipIf(postgresMissing !== null)(`moving to PostgreSQL (${postgresMissi
       await expectRefused(join(folder, 'notes.db'), schema, /is corrupt/)
       const { file } = await full()
       const source = 'postgres://nobody@127.0.0.1:1/x'
-      const going = migrate({ from: file, source, schema, artifacts: null, tell: () => {} })
+      const going = migrate({
+        from: file,
+        source,
+        schema,
+        artifacts: { from: artifactsOf(file), to: null },
+        tell: () => {},
+      })
       await expect(going).rejects.toThrow(StoreOpenError)
       await expect(going).rejects.toThrow(/ECONNREFUSED.*: run jobmill migrate again/)
       await openHere(file).close()
@@ -216,7 +223,7 @@ describe.skipIf(postgresMissing !== null)(`moving to PostgreSQL (${postgresMissi
         `UPDATE %.jobs SET payload = '{}' WHERE type = 'done'`,
         /a row of jobs is not what it is in the file/,
       ],
-      ['added', `INSERT INTO %.pauses VALUES ('mine')`, /pauses: the file has 1 rows, schema .* has 2: somebody else/],
+      ['added', `INSERT INTO %.pauses VALUES ('mine')`, /pauses: the file has 1 rows, schema .* has 2, somebody else/],
       ['lost', `DELETE FROM %.logs WHERE line = 2`, /logs: the file has 3 rows, schema .* has 2/],
       ['swapped', `UPDATE %.tags SET tag = 'other'`, /a row of tags is not what it is in the file/],
     ])('it is not finished where a row was %s meanwhile', async (_, text, words) => {

@@ -18,8 +18,10 @@ const ONLY_IN_POSTGRES = {
   'counts.part': 'one for all that was in the file',
   'counts.ever': 'totals.n',
 }
-/** Of nodes and versions, and of transfers themselves. */
-const OWN_OF_POSTGRES = ['migrations', 'nodes', 'transfers']
+/** Of nodes and versions, of transfers themselves, of submit() in SQL, and of artifacts, which come as files. */
+const OWN_OF_POSTGRES = [
+  ...['migrations', 'nodes', 'transfers', 'types', 'counts_added', 'artifact_chunks', 'artifact_leftovers'],
+]
 
 describe.skipIf(postgresMissing !== null)(`what is transferred (${postgresMissing ?? 'a real server'})`, () => {
   const server = usePostgres()

@@ -25,12 +25,15 @@ export function usePostgres() {
     /** Connections are cut. */
     stop: async () => own?.stop('SIGINT'),
     start: async () => own?.start(),
-    /** On a connection of its own. */
-    async ask(text: string, values: unknown[] = []): Promise<void> {
+    /** On a connection of its own; answers the rows. */
+    async ask<R = unknown>(text: string, values: unknown[] = []): Promise<R[]> {
       const client = new pg.Client({ connectionString: url() })
       await client.connect()
-      await client.query(text, values)
-      await client.end()
+      try {
+        return (await client.query(text, values)).rows
+      } finally {
+        await client.end()
+      }
     },
   }
 }

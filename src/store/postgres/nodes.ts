@@ -2,6 +2,7 @@
 import type { RunKey } from '../../pool/protocol.js'
 import type { Beat, NodeRecord, Orders, Wish } from '../cluster.js'
 import type { Queries } from './connection.js'
+import { VERSION } from './migrate.js'
 
 const ALIVE = 'heartbeat_at + lease > clock_timestamp()'
 
@@ -34,11 +35,11 @@ export function createNodes(node: string, lease_ms: number) {
   /** Also once more where somebody has taken it for dead: its runs are lost, it goes on with others. */
   async function say(db: Queries, about: string): Promise<Orders> {
     const [orders] = await db.all<Orders>(
-      `INSERT INTO nodes (id, lease, about) VALUES ($1, $2::bigint * interval '1 millisecond', $3)
+      `INSERT INTO nodes (id, lease, about, knows) VALUES ($1, $2::bigint * interval '1 millisecond', $3, $4)
        ON CONFLICT (id) DO UPDATE SET heartbeat_at = clock_timestamp(), lease = excluded.lease, about = excluded.about,
          steady_since = CASE WHEN nodes.heartbeat_at + nodes.lease > clock_timestamp() THEN nodes.steady_since ELSE clock_timestamp() END
        RETURNING orders AS number, max_workers, draining`,
-      [node, lease_ms, about],
+      [node, lease_ms, about, VERSION],
     )
     await db.run(`DELETE FROM nodes WHERE heartbeat_at + lease + ${REMEMBERED} < clock_timestamp()`)
     return orders as Orders

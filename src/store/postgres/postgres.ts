@@ -4,7 +4,7 @@ import type { DigestRules } from '../../digests/events.js'
 import { ServiceError } from '../../errors.js'
 import { isFinal, type Job, type Rules } from '../../job.js'
 import { StoreOpenError } from '../open-error.js'
-import type { Claimed, Ending, ProgressReport, Renewal, Store } from '../store.js'
+import type { Claimed, Ending, ProgressReport, Renewal, Store, TypeDefaults } from '../store.js'
 import { createBatches } from './batches.js'
 import { createCancels } from './cancel.js'
 import { createClaims } from './claim.js'
@@ -16,6 +16,7 @@ import { countsOf, createLedger, readCounts } from './ledger.js'
 import { createLogs } from './logs.js'
 import { migrate, refuseUnfinished } from './migrate.js'
 import { createMoves } from './moves.js'
+import { createOutside, registerTypes } from './outside.js'
 import { readPauses, setPause } from './pauses.js'
 import { createPruning } from './prune.js'
 import { createReads } from './reads.js'
@@ -38,13 +39,15 @@ export interface PostgresOptions {
   timeouts?: Timeouts
   /** Whose events the ends of jobs are. */
   digests?: readonly DigestRules[]
+  /** What applications may submit by SQL. */
+  types?: readonly TypeDefaults[]
   /** Told after each transaction: how many writes shared it, and its milliseconds. */
   onCommit?(writes: number, ms: number): void
 }
 
 /** @throws StoreOpenError where the database cannot be used */
 export async function openPostgresStore(options: PostgresOptions, rules: Rules): Promise<Store> {
-  const { schema = 'jobmill', node, lease, digests = [], onCommit = () => {} } = options
+  const { schema = 'jobmill', node, lease, digests = [], types = [], onCommit = () => {} } = options
   const connection = { source: options.source, schema, node, timeouts: options.timeouts }
   // Each is made when it is needed.
   const db = openConnection(connection)
@@ -53,6 +56,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   try {
     await migrate(db, schema, async () => {
       await refuseUnfinished(db, schema)
+      await registerTypes(db, types, rules)
       await cluster.enter(db)
     })
   } catch (error) {
@@ -72,6 +76,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   const upkeep = createUpkeep(db, rows, moves, node)
   const cancels = createCancels(rows, moves)
   const prune = createPruning(db, rows, moves)
+  const outside = createOutside(db, ledger)
   const logs = createLogs(db)
   const reads = createReads(reader)
   const readRows = createRows(reader, rules, ledger)
@@ -141,6 +146,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
       }),
     claim: (request) =>
       commits.write(async (): Promise<Claimed> => {
+        await outside.foldWhereDue()
         const due = await upkeep.fallDue(request.now)
         const { all, types } = await readPauses(db)
         const shares = all ? [] : request.shares.filter(({ type }) => !types.includes(type))
@@ -164,6 +170,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
     tick: ({ now }) =>
       commits.write(async () => {
         await submissions.keys.expire(now, UPKEEP_STEP)
+        await outside.fold()
         return upkeep.tick(now)
       }),
 

@@ -15,6 +15,7 @@ import {
 import type { ProgressReport } from '../store.js'
 import type { Queries } from './connection.js'
 import type { JobLedger } from './ledger.js'
+import { noteLeftovers } from './leftovers.js'
 
 /** A job and the step that it is to take. */
 export interface Move<J extends Job = Job> {
@@ -170,8 +171,9 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
     },
 
     /** Final jobs are gone, with all that belongs to them alone. */
-    async remove(gone: readonly Pick<Job, 'id' | 'status' | 'type' | 'bytes' | 'batch_id'>[]): Promise<void> {
+    async remove(gone: readonly Job[]): Promise<void> {
       if (gone.length === 0) return
+      await noteLeftovers(db, gone)
       const ids = gone.map(({ id }) => id)
       await db.run('DELETE FROM jobs WHERE id = ANY($1::text[])', [ids])
       await db.run(`DELETE FROM keys WHERE id = ANY($1::text[]) AND kind = 'unique'`, [ids])

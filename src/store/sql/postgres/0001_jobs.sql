@@ -1,5 +1,6 @@
 -- The tables of jobmill, in the schema that the connection's search_path names first. Ids sort by their bytes. Times are
 -- milliseconds since 1970, as jobs have them; leases alone are the server's own time.
+-- Nodes that know version 1 can work with it.
 CREATE TABLE jobs (
   id                    text COLLATE "C" PRIMARY KEY,
   type                  text COLLATE "C" NOT NULL,
@@ -95,6 +96,8 @@ CREATE TABLE nodes (
   lease        interval NOT NULL,
   -- Since when it beats without a gap.
   steady_since timestamptz NOT NULL DEFAULT clock_timestamp(),
+  -- The latest version of the schema that it knows.
+  knows        integer NOT NULL,
   -- What it tells of itself, JSON.
   about        text NOT NULL,
   -- What others ask of it; `orders` grows with each wish.
