@@ -20,8 +20,8 @@ export interface ArtifactTarget extends Pick<ArtifactStore, 'stream' | 'close'> 
 export function openTarget(connection: ConnectionOptions, shared: string | null): ArtifactTarget {
   if (shared === null) {
     // Nothing runs here that would write into a folder.
-    const { keepFile, stream, close } = openPostgresArtifacts({ ...connection, dir: '' })
-    return { put: keepFile, stream, close }
+    const { put, stream, close } = openPostgresArtifacts({ ...connection, dir: '' })
+    return { put, stream, close }
   }
   const { folder, stream, close } = createArtifactFolder(shared)
   return {

@@ -101,7 +101,7 @@ function runnable(bin: string, folder: string): string {
   return join(folder, 'native', 'bin')
 }
 
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer().once('error', reject)
     server.listen(0, '127.0.0.1', () => {
