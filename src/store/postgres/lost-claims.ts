@@ -33,8 +33,7 @@ export function createLostClaims(rows: Rows, moves: Moves) {
         claim.found = jobs.length > 0
         const step = { verb: 'release', detail: 'the answer to its claim was lost' } as const
         await moves.move(
-          jobs.map((job) => ({ job, step })),
-          now,
+          jobs.map((job) => ({ job, step, now })),
           [],
         )
       }
