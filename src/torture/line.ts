@@ -15,6 +15,10 @@ export interface Line {
    * mended: neither side is told.
    */
   swallow(): void
+  /** The server gets what is sent; a connection that has sent a COMMIT is cut when it answers. */
+  loseAnswers(): void
+  /** Answers to COMMITs that were lost so far. */
+  lost(): number
   mend(): void
   close(): Promise<void>
 }
@@ -23,6 +27,7 @@ interface Pair {
   here: Socket
   there: Socket
   dead: boolean
+  committing: boolean
 }
 
 export async function openLine(to: string): Promise<Line> {
@@ -30,12 +35,22 @@ export async function openLine(to: string): Promise<Line> {
   const pairs = new Set<Pair>()
   let delay_ms = 0
   let swallowing = false
+  let losing = false
+  let lost = 0
 
   const server = createServer((here) => {
-    const pair = { here, there: connect(Number(port), hostname), dead: swallowing }
+    const pair = { here, there: connect(Number(port), hostname), dead: swallowing, committing: false }
     pairs.add(pair)
     pass(pair, 'here', 'there')
     pass(pair, 'there', 'here')
+    here.on('data', (bytes) => {
+      pair.committing = losing && bytes.includes('COMMIT')
+    })
+    pair.there.prependListener('data', () => {
+      if (!pair.committing) return
+      lost += 1
+      end(pair)
+    })
   })
 
   /** In order, each piece after its delay; the end as well, but not while nothing comes through. */
@@ -45,7 +60,7 @@ export async function openLine(to: string): Promise<Line> {
       const due = sleep(ms)
       sent = sent.then(() => due).then(act)
     }
-    pair[from].on('data', (bytes) => after(delay_ms, () => !pair.dead && pair[to].write(bytes)))
+    pair[from].on('data', (bytes) => after(delay_ms, () => !pair.dead && !pair[to].destroyed && pair[to].write(bytes)))
     pair[from].on('error', () => {})
     pair[from].on('close', () => after(delay_ms, () => swallowing || end(pair)))
   }
@@ -72,7 +87,12 @@ export async function openLine(to: string): Promise<Line> {
       swallowing = true
       for (const pair of pairs) pair.dead = true
     },
+    loseAnswers() {
+      losing = true
+    },
+    lost: () => lost,
     mend() {
+      losing = false
       swallowing = false
       delay_ms = 0
       for (const pair of pairs) if (pair.dead && pair.here.closed) end(pair)

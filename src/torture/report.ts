@@ -18,7 +18,7 @@ export function writeReport(file: string, { driver, rows, version, today }: Repo
     const seen =
       finding === null ? `not tried: ${row.missing}` : [...new Set(finding.violations)].join('; ') || 'as expected'
     const cells = [fault.number, fault.name, fault.expected, seen, finding?.rounds ?? 0, counts(finding)]
-    return `| ${cells.map((cell) => String(cell).replaceAll('|', '\\|')).join(' | ')} |`
+    return `| ${cells.map((cell) => String(cell).replaceAll('|', '\\|').replace(/\s+/g, ' ')).join(' | ')} |`
   })
   const machine = `${type()} ${release().split('-')[0]}, ${cpus().length} cores, Node ${process.versions.node}`
   writeFileSync(

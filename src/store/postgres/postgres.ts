@@ -14,6 +14,7 @@ import { createDigests } from './digests.js'
 import { createGroupCommit } from './group-commit.js'
 import { countsOf, createLedger, readCounts } from './ledger.js'
 import { createLogs } from './logs.js'
+import { createLostClaims } from './lost-claims.js'
 import { migrate, refuseUnfinished } from './migrate.js'
 import { createMoves } from './moves.js'
 import { createOutside, registerTypes } from './outside.js'
@@ -73,6 +74,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   const moves = createMoves(db, rows, digests)
   const submissions = createSubmissions(db, rows, moves, ledger)
   const claims = createClaims(db, rows, moves)
+  const lostClaims = createLostClaims(rows, moves)
   const upkeep = createUpkeep(db, rows, moves, node)
   const cancels = createCancels(rows, moves)
   const prune = createPruning(db, rows, moves)
@@ -144,14 +146,17 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
         await moves.closeBatch(id, now, unblocked)
         return unblocked
       }),
-    claim: (request) =>
-      commits.write(async (): Promise<Claimed> => {
+    claim(request) {
+      const claim = commits.write(async (): Promise<Claimed> => {
+        await lostClaims.release(request)
         await outside.foldWhereDue()
         const due = await upkeep.fallDue(request.now)
         const { all, types } = await readPauses(db)
         const shares = all ? [] : request.shares.filter(({ type }) => !types.includes(type))
         return { ...due, ...(await claims.claim({ ...request, shares })) }
-      }),
+      })
+      return lostClaims.watch(request, claim)
+    },
     renew: (reports) => commits.write(() => renew(reports)),
     settle: commits.together(settle),
     append: (notes) =>

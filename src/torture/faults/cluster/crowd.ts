@@ -38,9 +38,12 @@ export function tryCrowd(bench: Bench, jobs: number): Promise<Finding> {
 
 /** All nodes take jobs, and run them meanwhile. */
 async function fill({ nodes, ledger }: Cluster, jobs: number): Promise<void> {
-  async function client(first: number): Promise<void> {
-    for (let at = first; ledger.acknowledged.size + ledger.refused.size < jobs; at += 1)
-      await submit(nodes[at % nodes.length] as ClusterNode, ledger, { rounds: 1 })
+  let left = jobs
+  async function client(): Promise<void> {
+    while (left > 0) {
+      left -= 1
+      await submit(nodes[left % nodes.length] as ClusterNode, ledger, { rounds: 1 })
+    }
   }
-  await Promise.all(Array.from({ length: CLIENTS }, (_, i) => client(i)))
+  await Promise.all(Array.from({ length: CLIENTS }, client))
 }

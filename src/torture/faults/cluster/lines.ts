@@ -1,4 +1,4 @@
-// The line between a node and PostgreSQL is slow, is cut, or swallows what is sent.
+// The line between a node and PostgreSQL is cut, loses answers, is slow, or swallows what is sent.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Bench, createFinding, type Fault, type Finding, rounds, until } from '../../bench.js'
 import { any, type Cluster, type ClusterNode, inCluster, isReady, recovered } from '../../cluster.js'
@@ -6,7 +6,7 @@ import { auditCluster } from '../../cluster-audit.js'
 import { type Line, openLine } from '../../line.js'
 import { missingPostgres } from '../../postgres.js'
 
-const ROUNDS = 9
+const ROUNDS = 8
 const NODES = 3
 const CLIENTS = 8
 const LEASE_S = 3
@@ -14,6 +14,8 @@ const [SHORTEST_DELAY_MS, LONGEST_DELAY_MS] = [200, 2_000]
 const SLOW_MS = 5_000
 const CUTS = 20
 const LONGEST_PAUSE_MS = 150
+/** Answers to COMMITs, in a row. */
+const LOST = 10
 /** After which a node must have noticed that nothing comes through. */
 const NOTICED_MS = 15_000
 const RECOVERY_MS = 60_000
@@ -22,11 +24,11 @@ type Checks = ReturnType<typeof createFinding>
 type Trouble = (node: ClusterNode, line: Line, checks: Checks) => Promise<void>
 
 /** In turn. */
-const TROUBLES: Trouble[] = [cutAgainAndAgain, slowDown, swallowAll]
+const TROUBLES: Trouble[] = [cutAgainAndAgain, loseAnswers, slowDown, swallowAll]
 
 export const badLines: Fault = {
   number: 4,
-  name: `the line of one of ${NODES} nodes to PostgreSQL is cut, takes ${SHORTEST_DELAY_MS} to ${LONGEST_DELAY_MS} ms each way, or swallows all`,
+  name: `the line of one of ${NODES} nodes to PostgreSQL is cut, loses answers to COMMIT, takes ${SHORTEST_DELAY_MS} to ${LONGEST_DELAY_MS} ms each way, or swallows all`,
   expected: `the others go on; a line on which nothing comes is noticed within ${NOTICED_MS / 1_000} s; nothing is lost or recorded twice`,
   missing: missingPostgres,
   run: (bench) => tryLines(bench, ROUNDS),
@@ -75,6 +77,13 @@ async function cutAgainAndAgain(_: ClusterNode, line: Line, { count }: Checks): 
     line.cut()
     count('cuts')
   }
+}
+
+async function loseAnswers(_: ClusterNode, line: Line, { count }: Checks): Promise<void> {
+  const before = line.lost()
+  line.loseAnswers()
+  await until('answers are lost', () => line.lost() - before >= LOST)
+  count('answers lost', line.lost() - before)
 }
 
 async function slowDown(_: ClusterNode, line: Line, { count }: Checks): Promise<void> {
