@@ -117,7 +117,9 @@ export function openConnection(options: ConnectionOptions): Connection {
   async function ask(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
     const mine = connected()
     try {
-      const result = await (await mine).query(named(text, values))
+      const there = await mine
+      cork(there)
+      const result = await there.query(named(text, values))
       trouble = null
       return result
     } catch (error) {
@@ -222,6 +224,12 @@ async function connect(options: ConnectionOptions, onLost: (error: Error) => voi
 const SESSION = `SELECT set_config('search_path', $1, false), set_config('synchronous_commit', $2, false),
   set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
   set_config('enable_mergejoin', 'off', false), set_config('jit', 'off', false)`
+
+/** What is asked before the event loop turns goes out in one piece. */
+function cork({ connection: { stream } }: pg.Client): void {
+  stream.cork()
+  process.nextTick(() => stream.uncork())
+}
 
 /** Resolves when its socket is closed. */
 async function letGo(client: pg.Client): Promise<void> {
