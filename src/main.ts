@@ -20,8 +20,9 @@ const USAGE = `jobmill [serve] [options]
 jobmill key [--name NAME]    make an API key, and the lines for auth.keys
 jobmill migrate --from FILE [--artifacts DIR]
                              bring all of a SQLite file to the PostgreSQL database of the settings, and compare it there
-jobmill torture [--only N,N] [--soak SECONDS] [--report FILE]
-                             kill, starve and mistreat servers of this build, check them, and print what was seen
+jobmill torture [--driver sqlite3|postgres] [--only N,N] [--soak SECONDS] [--report FILE]
+                             kill, starve and mistreat servers of this build, check them, and print what was seen;
+                             postgres: several nodes on a PostgreSQL of their own
 
   --config FILE    settings (default: config.yaml here, if there is one)
   --host H         address to listen on, instead of server.host
@@ -75,6 +76,7 @@ function readArguments() {
     name: { type: 'string' },
     from: { type: 'string' },
     artifacts: { type: 'string' },
+    driver: { type: 'string' },
     only: { type: 'string' },
     soak: { type: 'string' },
     report: { type: 'string' },
@@ -119,19 +121,25 @@ async function runMigrate({
 
 /** Exits with 1 where a promise did not hold. */
 async function runTorture({
+  driver = 'sqlite3',
   only,
   soak = process.env.SOAK_SECONDS ?? '0',
   report,
 }: ReturnType<typeof readArguments>['values']) {
   const numbers = only?.split(',').map(Number) ?? null
-  const { FAULTS, holds, torture, writeReport } = await import('./torture/torture.js')
-  if (numbers?.some((number) => !FAULTS.some((fault) => fault.number === number)))
-    throw new UsageError(`--only takes numbers from 1 to ${FAULTS.length}, such as --only 1,7`)
+  const { FAULTS, holds, torture } = await import('./torture/torture.js')
+  if (driver !== 'sqlite3' && driver !== 'postgres') throw new UsageError('--driver must be sqlite3 or postgres')
+  const { length } = FAULTS[driver]
+  if (numbers?.some((number) => !FAULTS[driver].some((fault) => fault.number === number)))
+    throw new UsageError(`--only takes numbers from 1 to ${length}, such as --only 1,${length}`)
   const soak_s = Number(soak)
   if (!(soak_s >= 0)) throw new UsageError('--soak takes a number of seconds')
   if (report !== undefined) refuseUnwritable(report)
-  const rows = await torture({ main: fileURLToPath(import.meta.url), soak_s, only: numbers, tell: print })
-  if (report !== undefined) writeReport(report, rows, VERSION, new Date().toISOString().slice(0, 10))
+  const rows = await torture({ main: fileURLToPath(import.meta.url), driver, soak_s, only: numbers, tell: print })
+  if (report !== undefined) {
+    const { writeReport } = await import('./torture/report.js')
+    writeReport(report, { driver, rows, version: VERSION, today: new Date().toISOString().slice(0, 10) })
+  }
   process.exitCode = rows.every(holds) ? 0 : 1
 }
 

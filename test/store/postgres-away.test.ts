@@ -15,8 +15,8 @@ describe.skipIf(postgresMissing !== null)(`PostgreSQL that is away (${postgresMi
   const server = usePostgres()
   let open: Store[] = []
 
-  async function openStore(source: string): Promise<Store> {
-    const options = { source, schema: `away_${schemas}`, node: 'node-1', lease: 3_600_000, timeouts: TIMEOUTS }
+  async function openStore(source: string, node = 'node-1'): Promise<Store> {
+    const options = { source, schema: `away_${schemas}`, node, lease: 3_600_000, timeouts: TIMEOUTS }
     const store = await openPostgresStore(options, RULES)
     open.push(store)
     return store
@@ -101,6 +101,36 @@ describe.skipIf(postgresMissing !== null)(`PostgreSQL that is away (${postgresMi
     const { jobs } = await store.list({}, 10, null)
     expect(jobs.map(({ status, run }) => [status, run])).toEqual([['completed', 1]])
     expect((await store.counts()).a).toMatchObject({ now: { completed: 1 }, ever: { completed: 1 } })
+  })
+
+  test('what a claim took whose COMMIT was lost on the way back is claimed again', async () => {
+    const proxy = await openProxy(server.url())
+    const store = await openStore(proxy.url)
+    await store.submit([aJob()], NO_BOUNDS)
+    proxy.cutCommit('after')
+    await refused(claim(store), 'outcome_unknown')
+    const [job] = await until('it is connected again', () => claim(store).catch(() => null))
+    expect(job).toMatchObject({ status: 'processing', attempt: 1, run: 2, interruptions: 0 })
+    expect(await claim(store)).toEqual([])
+    expect((await store.counts()).a?.now).toEqual({ processing: 1 })
+  })
+
+  test('a node that could not beat for most of its lease takes none for dead', async () => {
+    const [store, other] = [await openStore(server.url()), await openStore(server.url(), 'node-2')]
+    await store.submit([aJob()], NO_BOUNDS)
+    await other.claim({ node: 'node-2', shares: [wholly('a')], slots: [1], now: T0 })
+    const nodes = `away_${schemas}.nodes`
+    await server.ask(`UPDATE ${nodes} SET heartbeat_at = heartbeat_at - lease WHERE id = 'node-2'`)
+    const beaten = (ago: number) =>
+      server.ask(
+        `UPDATE ${nodes} SET steady_since = clock_timestamp() - 2 * lease, heartbeat_at = clock_timestamp() - $1 * lease
+         WHERE id = 'node-1'`,
+        [ago],
+      )
+    await beaten(0.6)
+    expect((await store.tick({ node: 'node-1', now: T0 })).rescued).toEqual([])
+    await beaten(0)
+    expect((await store.tick({ node: 'node-1', now: T0 })).rescued).toMatchObject([{ status: 'pending' }])
   })
 
   test('a line on which nothing comes any more is noticed; the same store works on when it is whole', async () => {

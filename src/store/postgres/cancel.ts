@@ -16,7 +16,7 @@ export function createCancels(rows: Rows, moves: Moves) {
     if (isFinal(job.status)) return { job, answer: 'final', unblocked }
     if (job.status === 'processing')
       return { job: await rows.requestCancel(job, detail, now), answer: 'requested', unblocked }
-    const [after] = await moves.move([{ job, step: { verb: 'cancel', detail } }], now, unblocked)
+    const [after] = await moves.move([{ job, step: { verb: 'cancel', detail }, now }], unblocked)
     return { job: after ?? job, answer: 'cancelled', unblocked }
   }
 

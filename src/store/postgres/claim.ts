@@ -5,14 +5,14 @@ import { type Claimed, type ClaimRequest, SUSPECT_AFTER } from '../store.js'
 import type { Queries } from './connection.js'
 import type { Moves } from './moves.js'
 import { createRates } from './rates.js'
-import type { Rows } from './rows.js'
+import { type Rows, WITH_PAYLOAD } from './rows.js'
 
 type Answer = Pick<Claimed, 'claimed' | 'suspect' | 'next_at'>
 
 /** The heads of the runnable types' indexes, merged: a type that may not run now is never looked at. */
-const HEADS = `id IN (SELECT head.id FROM unnest($1::text[], $2::integer[]) AS share (type, most)
-  CROSS JOIN LATERAL (SELECT id FROM jobs WHERE jobs.type = share.type AND status = 'pending' AND NOT held
-    ORDER BY rank, id LIMIT share.most FOR UPDATE SKIP LOCKED) AS head)`
+const HEADS = `SELECT head.* FROM unnest($1::text[], $2::integer[]) AS share (type, most)
+  CROSS JOIN LATERAL (SELECT ${WITH_PAYLOAD} FROM jobs WHERE jobs.type = share.type AND status = 'pending' AND NOT held
+    ORDER BY rank, id LIMIT share.most FOR UPDATE SKIP LOCKED) AS head`
 
 /** Everything here runs inside a transaction that group commit began. */
 export function createClaims(db: Queries, rows: Rows, moves: Moves) {
@@ -42,7 +42,7 @@ export function createClaims(db: Queries, rows: Rows, moves: Moves) {
     const open = shares.filter(({ limit }) => limit > 0)
     if (open.length === 0 || free === 0) return []
     const most = open.map(({ limit }) => Math.min(limit, free))
-    const heads = await rows.take(HEADS, [open.map(({ type }) => type), most])
+    const heads = await rows.find(HEADS, [open.map(({ type }) => type), most])
     return pick(inOrder(heads), shares, free)
   }
 
@@ -67,8 +67,10 @@ export function createClaims(db: Queries, rows: Rows, moves: Moves) {
   async function take(candidates: JobWithPayload[], { node, slots, now }: ClaimRequest): Promise<JobWithPayload[]> {
     // More may have expired at once than one piece of upkeep takes.
     const timely = candidates.filter(({ start_by }) => start_by === null || start_by > now)
-    const steps = timely.map((job, i) => ({ job, step: { verb: 'claim', node, slot: slots[i] as number } as const }))
-    return (await moves.move(steps, now, [])).filter((job) => job !== null)
+    const steps = timely.map((job, i) => {
+      return { job, step: { verb: 'claim', node, slot: slots[i] as number } as const, now }
+    })
+    return (await moves.move(steps, [])).filter((job) => job !== null)
   }
 
   return { claim, rates }

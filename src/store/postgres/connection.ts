@@ -8,12 +8,19 @@ export interface Queries {
   all<R>(text: string, values?: readonly unknown[]): Promise<R[]>
   /** How many rows `text` changed. */
   run(text: string, values?: readonly unknown[]): Promise<number>
+  /** Inside a transaction, without waiting for the answer: where it fails, so does the rest of the transaction. */
+  send(text: string, values?: readonly unknown[]): void
 }
 
 export interface Connection extends Queries {
-  /** What is asked from now on is one transaction; where its connection is lost, all the rest of it is refused. */
+  /**
+   * What is asked from now on is one transaction, and does not wait for the answers before it. Where its connection is
+   * lost, all the rest of it is refused.
+   */
   begin(): Promise<void>
   commit(): Promise<void>
+  /** Where `work` throws, nothing that it did has happened, and the transaction goes on. */
+  alone<T>(work: () => Promise<T>): Promise<T>
   /** Nothing that the transaction did has happened; where there is none, or it is over, nothing is asked. */
   rollback(): Promise<void>
   /** Why the server does not answer, or null. */
@@ -54,6 +61,8 @@ const RETRY_MS = 500
 /** The server is told that a connection ends; it is cut where that is not heard. */
 const END_MS = 500
 const INT8 = 20
+/** A statement before it in the transaction has failed. */
+const ABORTED = '25P02'
 
 export function openConnection(options: ConnectionOptions): Connection {
   let client: Promise<pg.Client> | null = null
@@ -61,10 +70,12 @@ export function openConnection(options: ConnectionOptions): Connection {
   let failed_at = Number.NEGATIVE_INFINITY
   let inTransaction = false
   let closed = false
+  /** What the transaction has failed for. */
+  let failed: unknown = null
   /** Statements with parameters are parsed once, under a name that stands for their text. */
   const names = new Map<string, string>()
   const ending = new Set<Promise<void>>()
-  /** One question at a time: the next one waits for the answer, and its time counts from then. */
+  /** Outside a transaction one question at a time: the next one waits for the answer, and its time counts from then. */
   let last: Promise<unknown> = Promise.resolve()
 
   function connected(): Promise<pg.Client> {
@@ -106,39 +117,63 @@ export function openConnection(options: ConnectionOptions): Connection {
   async function ask(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
     const mine = connected()
     try {
-      const result = await (await mine).query(named(text, values))
+      const there = await mine
+      cork(there)
+      const result = await there.query(named(text, values))
       trouble = null
       return result
     } catch (error) {
       if (isLost(error)) drop(mine, error)
+      if (codeOf(error) === ABORTED && failed !== null) throw failed
+      failed ??= error
       throw error
     }
   }
 
   function query(text: string, values: readonly unknown[] = []): Promise<pg.QueryResult> {
+    if (inTransaction) return ask(text, values)
     const answer = last.then(() => ask(text, values))
     last = answer.catch(() => {})
     return answer
   }
 
+  function send(text: string, values?: readonly unknown[]): void {
+    query(text, values).catch(() => {})
+  }
+
   return {
     all: async <R>(text: string, values?: readonly unknown[]) => (await query(text, values)).rows as R[],
     run: async (text, values) => (await query(text, values)).rowCount ?? 0,
+    send,
     async begin() {
       inTransaction = false
-      await query('BEGIN')
+      await last
+      failed = null
+      ask('BEGIN', []).catch(() => {})
       inTransaction = true
     },
     async commit() {
       const { command } = await query('COMMIT')
       inTransaction = false
       // The server answers so, and no error, where a statement before had failed.
-      if (command !== 'COMMIT') throw new Error('the transaction was not committed')
+      if (command !== 'COMMIT') throw failed ?? new Error('the transaction was not committed')
     },
     async rollback() {
       const mine = client
       if (inTransaction && mine !== null) await query('ROLLBACK').catch((error) => drop(mine, error))
       inTransaction = false
+    },
+    async alone(work) {
+      send('SAVEPOINT alone')
+      try {
+        const value = await work()
+        await query('RELEASE alone')
+        return value
+      } catch (error) {
+        if (!isLost(error)) await query('ROLLBACK TO alone')
+        failed = null
+        throw error
+      }
     },
     trouble: () => trouble,
     async close() {
@@ -162,6 +197,7 @@ async function connect(options: ConnectionOptions, onLost: (error: Error) => voi
     // A node that hangs in the middle of a transaction, or is cut off, keeps its locks no longer than this.
     idle_in_transaction_session_timeout: timeouts.statement,
     keepAlive: true,
+    pipeline: true,
     types: { getTypeParser: typeParser },
   })
   // Told between two queries; without a listener it would end the process.
@@ -180,11 +216,20 @@ async function connect(options: ConnectionOptions, onLost: (error: Error) => voi
 }
 
 /**
- * A durable commit is on disk when it is answered, whatever the server's configuration says otherwise. Every statement finds its
- * rows by an index: what the server knows of tables that fill and empty all day is out of date, and would mislead it.
+/**
+ * A durable commit is on disk when it is answered, whatever the server's configuration says otherwise. Every statement
+ * finds its rows by an index, row by row: what the server knows of tables that fill and empty all day is out of date, and
+ * would mislead it to read them whole.
  */
 const SESSION = `SELECT set_config('search_path', $1, false), set_config('synchronous_commit', $2, false),
-  set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false)`
+  set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
+  set_config('enable_mergejoin', 'off', false), set_config('jit', 'off', false)`
+
+/** What is asked before the event loop turns goes out in one piece. */
+function cork({ connection: { stream } }: pg.Client): void {
+  stream.cork()
+  process.nextTick(() => stream.uncork())
+}
 
 /** Resolves when its socket is closed. */
 async function letGo(client: pg.Client): Promise<void> {
@@ -198,10 +243,17 @@ function typeParser(oid: number, format: unknown) {
   return oid === INT8 ? Number : pg.types.getTypeParser(oid, format === 'binary' ? 'binary' : 'text')
 }
 
-/** PostgreSQL's text has no NUL; what it stood for cannot be told anyway. */
+/** What does not stand as it is in an array; and NUL, which PostgreSQL's text does not have and nobody can be told. */
+const ODD = /["\\\0]/
+
 function storable(value: unknown): unknown {
   if (typeof value === 'string') return value.includes('\0') ? value.replaceAll('\0', '\ufffd') : value
-  return Array.isArray(value) ? value.map(storable) : value
+  return Array.isArray(value) ? `{${value.map(element)}}` : value
+}
+
+function element(value: string | number | boolean | null): string {
+  if (typeof value !== 'string') return String(value ?? null)
+  return `"${ODD.test(value) ? value.replace(/["\\]/g, '\\$&').replaceAll('\0', '\ufffd') : value}"`
 }
 
 /** As an identifier, for search_path as well as for statements. */

@@ -3,8 +3,12 @@ import pg from 'pg'
 import { ServiceError } from '../../errors.js'
 import { away, type Connection, codeOf, isLost } from './connection.js'
 
+/** Answers in the order of the inputs. */
+type Work = (inputs: unknown[]) => Promise<unknown[]>
+
 interface Write {
-  work: () => Promise<unknown>
+  work: Work
+  input: unknown
   resolve: (value: unknown) => void
   reject: (reason: unknown) => void
 }
@@ -16,14 +20,16 @@ export interface GroupCommit {
    * and rejects; answers come in the order of the writes.
    */
   write<T>(work: () => Promise<T | ServiceError>): Promise<Exclude<T, ServiceError>>
+  /** The same for what is done at once for all that ask for it one after the other. */
+  together<I, O>(work: (inputs: I[]) => Promise<O[]>): (input: I) => Promise<O>
   /** Resolves when everything written before has been answered. */
   drain(): Promise<void>
 }
 
 /** What is written at the end of a transaction for all that it did. */
 export interface Ledger {
-  /** Writes it. */
-  flush(): Promise<void>
+  /** Sends it. */
+  flush(): void
   /** Forgets what came since `mark()`; without a mark all of it. */
   forget(mark?: unknown): void
   mark(): unknown
@@ -76,39 +82,56 @@ export function createGroupCommit(
     ledger.forget()
     await db.begin()
     const results: Result[] = []
-    for (const { work } of writes) results.push(alone ? await runAlone(work) : { value: await work() })
-    await ledger.flush()
+    for (const { work, inputs } of alike(writes, alone)) {
+      if (alone) results.push(await runAlone(() => work(inputs)))
+      else results.push(...(await work(inputs)).map((value) => ({ value })))
+    }
+    ledger.flush()
     sent.commit = true
     await db.commit()
     return results
   }
 
-  async function runAlone(work: () => Promise<unknown>): Promise<Result> {
+  async function runAlone(work: () => Promise<unknown[]>): Promise<Result> {
     const mark = ledger.mark()
-    await db.run('SAVEPOINT alone')
     try {
-      const value = await work()
-      await db.run('RELEASE alone')
+      const [value] = await db.alone(work)
       return { value }
     } catch (error) {
       if (!isOwnFault(error)) throw error
-      await db.run('ROLLBACK TO alone')
       ledger.forget(mark)
       return { error }
     }
   }
 
+  function enqueue(work: Work, input: unknown): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      queue.push({ work, input, resolve, reject })
+      flushing ??= flushAll()
+    })
+  }
+
   return {
-    write<T>(work: () => Promise<T | ServiceError>) {
-      return new Promise<Exclude<T, ServiceError>>((resolve, reject) => {
-        queue.push({ work, resolve: resolve as (value: unknown) => void, reject })
-        flushing ??= flushAll()
-      })
+    write: <T>(work: () => Promise<T | ServiceError>) =>
+      enqueue(async () => [await work()], null) as Promise<Exclude<T, ServiceError>>,
+    together: <I, O>(work: (inputs: I[]) => Promise<O[]>) => {
+      return (input: I) => enqueue(work as Work, input) as Promise<O>
     },
     drain: async () => {
       while (flushing !== null) await flushing
     },
   }
+}
+
+/** Neighbours that ask for the same work. */
+function alike(writes: Write[], alone: boolean): { work: Work; inputs: unknown[] }[] {
+  const groups: { work: Work; inputs: unknown[] }[] = []
+  for (const { work, input } of writes) {
+    const last = groups.at(-1)
+    if (!alone && last?.work === work) last.inputs.push(input)
+    else groups.push({ work, inputs: [input] })
+  }
+  return groups
 }
 
 function answer(writes: Write[], results: Result[]): void {

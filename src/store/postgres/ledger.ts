@@ -80,12 +80,12 @@ export function createLedger(db: Queries, node: string): JobLedger {
       }
     },
 
-    async flush() {
+    flush() {
       // In one order, so that no two nodes wait for each other's rows.
       const rows = pairs().filter(({ n, bytes, ever }) => n !== 0 || bytes !== 0 || ever !== 0)
       rows.sort((a, b) => (a.status + a.type < b.status + b.type ? -1 : 1))
       if (rows.length === 0) return
-      await db.run(
+      db.send(
         `INSERT INTO counts AS c (part, status, type, n, bytes, ever)
          SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[])
          ON CONFLICT (part, status, type)

@@ -15,10 +15,10 @@ const RUNS = '(SELECT * FROM unnest($1::text[], $2::integer[]) AS l (id, run))'
  * Notes that the artifacts of these jobs count no more, in the transaction that deletes them or makes them run again.
  * A note that is there is written anew: a sweep that has just found the job completed would remove it.
  */
-export async function noteLeftovers(db: Queries, jobs: readonly Left[]): Promise<void> {
+export function noteLeftovers(db: Queries, jobs: readonly Left[]): void {
   const left = jobs.filter(({ artifacts }) => artifacts !== null)
   if (left.length === 0) return
-  await db.run(
+  db.send(
     `INSERT INTO artifact_leftovers SELECT id, run FROM ${RUNS} AS l
      WHERE EXISTS (SELECT 1 FROM artifact_chunks AS c WHERE c.id = l.id AND c.run = l.run)
      ON CONFLICT (id, run) DO UPDATE SET run = excluded.run`,

@@ -1,4 +1,5 @@
 // What handlers leave while they run: log lines of each run, and the last checkpoint of a job.
+import { MAX_ATTEMPTS_KEPT } from '../job-row.js'
 import type { RunNotes } from '../store.js'
 import type { Queries } from './connection.js'
 
@@ -6,13 +7,13 @@ import type { Queries } from './connection.js'
 export function createLogs(db: Queries) {
   return {
     /** Lines are kept although their run is over by now, as long as its attempt is. */
-    async append({ id, run, lines }: RunNotes): Promise<void> {
-      const [attempt] = await db.all('SELECT 1 FROM attempts WHERE id = $1 AND run = $2 FOR UPDATE', [id, run])
-      if (attempt === undefined) return
-      await db.run(
-        `INSERT INTO logs SELECT $1, $2::integer, n + last.line, at, message
+    append({ id, run, lines }: RunNotes): void {
+      db.send(
+        `INSERT INTO logs SELECT id, $2::integer, n + last.line, at, message
          FROM unnest($3::bigint[], $4::text[]) WITH ORDINALITY AS added (at, message, n),
-           (SELECT coalesce(max(line), 0) AS line FROM logs WHERE id = $1 AND run = $2::integer) AS last`,
+           (SELECT coalesce(max(line), 0) AS line FROM logs WHERE id = $1 AND run = $2::integer) AS last,
+           (SELECT id FROM jobs WHERE id = $1 AND run BETWEEN $2::integer AND $2::integer + ${MAX_ATTEMPTS_KEPT - 1}
+            FOR KEY SHARE) AS job`,
         [id, run, lines.map(({ at }) => at), lines.map(({ message }) => message)],
       )
     },
@@ -26,6 +27,5 @@ export function createLogs(db: Queries) {
       )
       return kept === 1
     },
-    forgetCheckpoints: (ids: readonly string[]) => db.run('DELETE FROM checkpoints WHERE id = ANY($1::text[])', [ids]),
   }
 }

@@ -26,7 +26,7 @@ export interface Moves {
    * Takes the steps, in few statements however many there are; what waited for these jobs and moved with them is added
    * to `unblocked`. Null: the status of a job does not allow its step.
    */
-  move<J extends Job>(moves: readonly Move<J>[], now: number, unblocked: Job[]): Promise<(J | null)[]>
+  move<J extends Job>(moves: readonly Move<J>[], unblocked: Job[]): Promise<(J | null)[]>
   /** Null: it runs, or is final. */
   adjust(job: Job, change: Adjustment, now: number): Promise<Job | null>
   /** Jobs were inserted; answers them as they are then: what they were to wait for may be over. */
@@ -50,18 +50,17 @@ export function createMoves(db: Queries, rows: Rows, digestRules: readonly Diges
   const schedules = createSchedules(db, digests)
 
   /** The transitions themselves, the turns of their keys, and the counts of their batches. */
-  async function apply<J extends Job>(moves: readonly Move<J>[], now: number): Promise<(J | null)[]> {
-    const after = await rows.apply(moves, now)
+  async function apply<J extends Job>(moves: readonly Move<J>[]) {
+    const { after, awaited } = await rows.apply(moves)
     const changes = moves.flatMap(({ job: before, step }, i) => {
       const moved = after[i]
       return moved == null ? [] : [{ before, step, after: moved }]
     })
     await batches.moved(changes)
     await turns.moved(changes.map(({ after }) => after))
-    await release(changes)
     const again = changes.filter(({ step }) => step.verb === 'rerun')
     for (const { after } of again) await dependencies.needAgain(after)
-    await noteLeftovers(
+    noteLeftovers(
       db,
       again.map(({ before }) => before),
     )
@@ -72,24 +71,12 @@ export function createMoves(db: Queries, rows: Rows, digestRules: readonly Diges
       if (job.schedule !== null) await schedules.ended(job)
       await digests.ended(job)
     }
-    return after
-  }
-
-  /** A unique key is held by its job until that is final, and again when it is rerun. */
-  async function release(changes: readonly { before: Job; after: Job }[]): Promise<void> {
-    const crossed = changes.filter(({ before, after }) => isFinal(before.status) !== isFinal(after.status))
-    if (crossed.length === 0) return
-    await db.run(
-      `UPDATE keys SET released = c.final FROM unnest($1::text[], $2::boolean[]) AS c (id, final)
-       WHERE keys.id = c.id AND keys.kind = 'unique'`,
-      [crossed.map(({ after }) => after.id), crossed.map(({ after }) => isFinal(after.status))],
-    )
+    return { after, awaited, ended }
   }
 
   /** Breadth first and bounded: a job that fails for another may fail those that wait for it in their turn. */
   async function follow(ended: readonly Ended[], now: number, unblocked: Job[]): Promise<void> {
-    const awaited = await dependencies.awaited(ended.map(({ id }) => id))
-    const queue = ended.filter(({ id }) => awaited.has(id))
+    const queue = [...ended]
     let budget = UNBLOCK_STEP
     for (let on = queue.shift(); on !== undefined; on = queue.shift()) {
       const waiting = budget === 0 ? [] : await dependencies.dependents(on.id, budget)
@@ -117,7 +104,7 @@ export function createMoves(db: Queries, rows: Rows, digestRules: readonly Diges
   }
 
   const one = async <J extends Job>(job: J, step: Step, now: number): Promise<J | null> =>
-    (await apply([{ job, step }], now))[0] ?? null
+    (await apply([{ job, step, now }])).after[0] ?? null
 
   /** Where that was the last of its batch, the job that waits for the batch goes on. */
   async function endBatch({ batch_id }: Job, now: number, unblocked: Job[]): Promise<void> {
@@ -145,13 +132,17 @@ export function createMoves(db: Queries, rows: Rows, digestRules: readonly Diges
     digests,
     schedules,
 
-    async move(moves, now, unblocked) {
-      const after = await apply(moves, now)
-      const ended = after.filter((job) => job !== null).filter(({ status }) => isFinal(status))
-      if (ended.length === 0) return after
+    async move(moves, unblocked) {
+      const { after, awaited, ended } = await apply(moves)
+      const now = moves.reduce((latest, move) => Math.max(latest, move.now), 0)
       for (const batch of new Set(ended.flatMap(({ batch_id }) => batch_id ?? [])))
         await goOnAfter(batch, now, unblocked)
-      await follow(ended, now, unblocked)
+      if (awaited.length > 0)
+        await follow(
+          ended.filter(({ id }) => awaited.includes(id)),
+          now,
+          unblocked,
+        )
       return after
     },
 
@@ -184,7 +175,7 @@ export function createMoves(db: Queries, rows: Rows, digestRules: readonly Diges
     isBehind: async () => (await dependencies.left(1)).length > 0,
 
     async remove(jobs) {
-      await rows.remove(jobs)
+      rows.remove(jobs)
       if (jobs.length > 0) await batches.removed(jobs)
     },
   }

@@ -13,12 +13,15 @@ export async function aliveNodes(db: Queries): Promise<Set<string>> {
   return new Set((await db.all<{ id: string }>(`SELECT id FROM nodes WHERE ${ALIVE}`)).map(({ id }) => id))
 }
 
+/** Half a lease: of two nodes that were away for as long, the other one's may be over, as it beat before and comes back later. */
+const WITHOUT_GAP = 'nodes.heartbeat_at + nodes.lease / 2 > clock_timestamp()'
+
 /**
  * Whether this node has beaten for a whole lease without a gap. Before that it takes none for dead: where the database
  * was away, those who come back first would take the runs of all others.
  */
 export async function isSteady(db: Queries, node: string): Promise<boolean> {
-  const text = `SELECT 1 FROM nodes WHERE id = $1 AND ${ALIVE} AND steady_since + lease <= clock_timestamp()`
+  const text = `SELECT 1 FROM nodes WHERE id = $1 AND ${WITHOUT_GAP} AND steady_since + lease <= clock_timestamp()`
   return (await db.all(text, [node])).length > 0
 }
 
@@ -37,7 +40,7 @@ export function createNodes(node: string, lease_ms: number) {
     const [orders] = await db.all<Orders>(
       `INSERT INTO nodes (id, lease, about, knows) VALUES ($1, $2::bigint * interval '1 millisecond', $3, $4)
        ON CONFLICT (id) DO UPDATE SET heartbeat_at = clock_timestamp(), lease = excluded.lease, about = excluded.about,
-         steady_since = CASE WHEN nodes.heartbeat_at + nodes.lease > clock_timestamp() THEN nodes.steady_since ELSE clock_timestamp() END
+         steady_since = CASE WHEN ${WITHOUT_GAP} THEN nodes.steady_since ELSE clock_timestamp() END
        RETURNING orders AS number, max_workers, draining`,
       [node, lease_ms, about, VERSION],
     )

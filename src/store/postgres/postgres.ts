@@ -14,13 +14,14 @@ import { createDigests } from './digests.js'
 import { createGroupCommit } from './group-commit.js'
 import { countsOf, createLedger, readCounts } from './ledger.js'
 import { createLogs } from './logs.js'
+import { createLostClaims } from './lost-claims.js'
 import { migrate, refuseUnfinished } from './migrate.js'
 import { createMoves } from './moves.js'
 import { createOutside, registerTypes } from './outside.js'
 import { readPauses, setPause } from './pauses.js'
 import { createPruning } from './prune.js'
 import { createReads } from './reads.js'
-import { createRows } from './rows.js'
+import { createRows, type Move } from './rows.js'
 import { createSchedules } from './schedules.js'
 import { createStanding } from './standing.js'
 import { createRecall, createSubmissions } from './submit.js'
@@ -73,6 +74,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   const moves = createMoves(db, rows, digests)
   const submissions = createSubmissions(db, rows, moves, ledger)
   const claims = createClaims(db, rows, moves)
+  const lostClaims = createLostClaims(rows, moves)
   const upkeep = createUpkeep(db, rows, moves, node)
   const cancels = createCancels(rows, moves)
   const prune = createPruning(db, rows, moves)
@@ -94,30 +96,30 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
     }
   }
 
-  async function settle(endings: readonly Ending[]) {
+  /** A run ends once, also where it is told twice. */
+  async function settle(calls: readonly (readonly Ending[])[]) {
     const unblocked: Job[] = []
-    const found = new Map((await rows.lock(endings.map(({ id }) => id))).map((job) => [job.id, job]))
-    const ended: (Job | null)[] = []
-    for (const group of byTime(endings)) {
-      const steps = group.flatMap(({ id, run, step }) => {
-        const job = found.get(id)
-        return job === undefined || job.run !== run || job.status !== 'processing' ? [] : [{ job, step }]
-      })
-      const after = await moves.move(steps, group[0]?.now ?? 0, unblocked)
-      const byId = new Map(after.flatMap((job) => (job === null ? [] : [[job.id, job]])))
-      for (const { id } of group) ended.push(byId.get(id) ?? null)
-      // A run ends once, also where it is told twice in one call.
-      for (const job of byId.values()) found.set(job.id, job)
+    const found = new Map((await rows.lock(calls.flat().map(({ id }) => id))).map((job) => [job.id, job]))
+    const taken = new Map<Ending, Move>()
+    for (const ending of calls.flat()) {
+      const job = found.get(ending.id)
+      if (job?.run !== ending.run || job.status !== 'processing') continue
+      taken.set(ending, { job, step: ending.step, now: ending.now })
+      found.delete(ending.id)
     }
-    const completed = ended.flatMap((job) => (job?.status === 'completed' && job.run > 0 ? [job.id] : []))
-    if (completed.length > 0) await logs.forgetCheckpoints(completed)
-    return { ended, unblocked }
+    const after = await moves.move([...taken.values()], unblocked)
+    const ended = new Map([...taken.keys()].map((ending, i) => [ending, after[i] ?? null]))
+    // What else moved is told after all of them.
+    return calls.map((endings, i) => ({
+      ended: endings.map((ending) => ended.get(ending) ?? null),
+      unblocked: i === calls.length - 1 ? unblocked : [],
+    }))
   }
 
   async function rerun(id: string, now: number) {
     const job = await rows.get(id)
     if (job === null) return null
-    const [again] = await moves.move([{ job, step: { verb: 'rerun' } }], now, [])
+    const [again] = await moves.move([{ job, step: { verb: 'rerun' }, now }], [])
     return { job: again ?? job, changed: again != null }
   }
 
@@ -144,19 +146,22 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
         await moves.closeBatch(id, now, unblocked)
         return unblocked
       }),
-    claim: (request) =>
-      commits.write(async (): Promise<Claimed> => {
+    claim(request) {
+      const claim = commits.write(async (): Promise<Claimed> => {
+        await lostClaims.release(request)
         await outside.foldWhereDue()
         const due = await upkeep.fallDue(request.now)
         const { all, types } = await readPauses(db)
         const shares = all ? [] : request.shares.filter(({ type }) => !types.includes(type))
         return { ...due, ...(await claims.claim({ ...request, shares })) }
-      }),
+      })
+      return lostClaims.watch(request, claim)
+    },
     renew: (reports) => commits.write(() => renew(reports)),
-    settle: (endings) => commits.write(() => settle(endings)),
+    settle: commits.together(settle),
     append: (notes) =>
       commits.write(async () => {
-        for (const one of notes) await logs.append(one)
+        for (const one of notes) logs.append(one)
       }),
     checkpoint: ({ id, run }, value) => commits.write(() => logs.checkpoint(id, run, value)),
     cancel: (id, detail, now) => commits.write(() => cancels.cancel(id, detail, now)),
@@ -206,18 +211,6 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
       await Promise.all([db.close(), reader.close()])
     },
   }
-}
-
-/** Runs of one moment share their statements. */
-function byTime(endings: readonly Ending[]): Ending[][] {
-  const groups: Ending[][] = []
-  for (const ending of endings) {
-    const last = groups.at(-1)
-    const same = last !== undefined && last[0]?.now === ending.now && !last.some(({ id }) => id === ending.id)
-    if (same) last.push(ending)
-    else groups.push([ending])
-  }
-  return groups
 }
 
 /** A refusal is thrown. */

@@ -107,8 +107,12 @@ export function createReads(db: Queries) {
     },
 
     async attempts(id: string): Promise<Attempt[]> {
+      // The one that goes on is in the job's own row.
       const text = `SELECT run, attempt, node, slot, started_at, finished_at, outcome, reason, reason_detail, error
-        FROM attempts WHERE id = $1 ORDER BY run`
+          FROM attempts WHERE id = $1
+        UNION ALL SELECT run, attempt, node, slot, started_at, NULL, NULL, NULL, NULL, NULL
+          FROM jobs WHERE id = $1 AND status = 'processing'
+        ORDER BY run`
       return (await db.all<Row<Attempt>>(text, [id])).map(parseError)
     },
     lines: (id: string, after: { run: number; line: number }, limit: number): Promise<LogLine[]> =>

@@ -1,6 +1,15 @@
 // Jobs as rows: read under a lock, moved by the state machine, and written back many in one guarded statement.
 import { type Adjustment, withAdjustment } from '../../adjust.js'
-import { type Job, type JobWithPayload, type Rules, type Step, transition, withCancelRequest } from '../../job.js'
+import {
+  FINAL_STATUSES,
+  isFinal,
+  type Job,
+  type JobWithPayload,
+  type Rules,
+  type Step,
+  transition,
+  withCancelRequest,
+} from '../../job.js'
 import {
   COLUMNS,
   ended,
@@ -21,6 +30,19 @@ import { noteLeftovers } from './leftovers.js'
 export interface Move<J extends Job = Job> {
   job: J
   step: Step
+  now: number
+}
+
+interface Change<J extends Job> {
+  before: J
+  after: J
+}
+
+interface Applied<J extends Job> {
+  /** Null where the job's status does not allow its step. */
+  after: (J | null)[]
+  /** Ids of those that are final and that some job waits for. */
+  awaited: string[]
 }
 
 export type Rows = ReturnType<typeof createRows>
@@ -38,80 +60,108 @@ const NUMBERS: readonly (keyof Job)[] = [
   ...(['created_at', 'updated_at', 'run_at', 'start_by', 'started_at', 'finished_at', 'rank', 'timeout_ms'] as const),
   ...(['cancel_requested_at', 'payload_bytes', 'bytes'] as const),
 ]
+const FINAL = FINAL_STATUSES.map((status) => `'${status}'`)
 const typeOf = (name: keyof Job) => TYPES[name] ?? (NUMBERS.includes(name) ? 'bigint' : 'text')
 
 /** `$first::type[], …`, one array a column. */
 const arrays = (names: readonly (keyof Job)[], first: number) =>
   names.map((name, i) => `$${first + i}::${typeOf(name)}[]`).join(', ')
 
-const WITH_PAYLOAD = `${COLUMNS}, payload`
+export const WITH_PAYLOAD = `${COLUMNS}, payload`
 const INSERT = `INSERT INTO jobs (${NEW}, payload) SELECT * FROM unnest(${arrays(NEW, 1)}, $${NEW.length + 1}::text[])`
-const UPDATE = `UPDATE jobs SET ${MUTABLE.map((name) => `${name} = new.${name}`)}
-  FROM unnest($1::text[], $2::text[], $3::integer[], ${arrays(MUTABLE, 4)}) AS new (id, was, was_run, ${MUTABLE})
-  WHERE jobs.id = new.id AND jobs.status = new.was AND jobs.run = new.was_run`
+
+/** What the start of a run changes, and what the end of a job does; every other step may change anything. */
+const STARTED = [
+  ...(['status', 'progress', 'progress_note', 'reason', 'reason_detail', 'updated_at'] as const),
+  ...(['started_at', 'attempt', 'run', 'node', 'slot'] as const),
+]
+const ENDED = [
+  ...(['status', 'progress', 'reason', 'reason_detail', 'updated_at', 'run_at'] as const),
+  ...(['finished_at', 'interruptions', 'result', 'error', 'artifacts', 'bytes'] as const),
+]
+type Columns = readonly (typeof MUTABLE)[number][]
+
+/** Guarded: they were read under a lock, so that one which does not fit is a defect. */
+const update = (names: Columns) => `UPDATE jobs SET ${names.map((name) => `${name} = new.${name}`)}
+  FROM new WHERE jobs.id = new.id AND jobs.status = new.was AND jobs.run = new.was_run RETURNING 1`
+const given = (names: Columns) => `new (id, was, was_run, ${names}) AS (
+  SELECT * FROM unnest($1::text[], $2::text[], $3::integer[], ${arrays(names, 4)}))`
+/** Of a run that is over: what it was, and how it ended. */
+const RUN = ['id', 'run', 'attempt', 'node', 'slot', 'started_at'] as const
+const OVER = ['updated_at', 'reason', 'reason_detail'] as const
+const ATTEMPT = `INSERT INTO attempts (${RUN}, finished_at, reason, reason_detail, outcome, error)
+  SELECT * FROM unnest(${arrays([...RUN, ...OVER], 1)}, $10::text[], $11::text[])`
+const START = `WITH ${given(STARTED)}, moved AS (${update(STARTED)})
+  SELECT count(*) AS moved, '{}'::text[] AS awaited FROM moved`
+/** A unique key is held by its job until that is final, and again when it is rerun. */
+const move = (names: Columns) => `WITH ${given(names)},
+  moved AS (${update(names)}),
+  released AS (
+    UPDATE keys SET released = new.status IN (${FINAL}) FROM new
+    WHERE keys.id = new.id AND kind = 'unique' AND (was IN (${FINAL})) <> (new.status IN (${FINAL}))),
+  forgotten AS (DELETE FROM checkpoints USING new WHERE checkpoints.id = new.id AND new.status = 'completed')
+  SELECT (SELECT count(*) FROM moved) AS moved, ARRAY(SELECT id FROM new WHERE new.status IN (${FINAL})
+    AND EXISTS (SELECT 1 FROM dependencies WHERE on_id = new.id AND open)) AS awaited`
+const [MOVE, END] = [move(MUTABLE), move(ENDED)]
 
 /** Everything here runs inside a transaction that group commit began. */
 export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
   const jobs = async <J extends Job>(text: string, values: readonly unknown[]) =>
     (await db.all<Row<J>>(text, values)).map(parseJob) as J[]
 
-  async function save<J extends Job>(changes: readonly { before: J; after: J }[]): Promise<void> {
-    if (changes.length === 0) return
-    const guards = [
+  /** Answers the ids of those that are final and that some job waits for. */
+  async function save<J extends Job>(changes: readonly Change<J>[]): Promise<string[]> {
+    if (changes.length === 0) return []
+    const starts = changes.every(({ before, after }) => before.status === 'pending' && after.status === 'processing')
+    const ends = changes.every(({ before, after }) => !isFinal(before.status) && isFinal(after.status))
+    const names = starts ? STARTED : ends ? ENDED : MUTABLE
+    const values = [
       changes.map(({ before }) => before.id),
       changes.map(({ before }) => before.status),
       changes.map(({ before }) => before.run),
+      ...names.map((name) => column(changes, ({ after }) => stored(after, name))),
     ]
-    const columns = MUTABLE.map((name) => changes.map(({ after }) => stored(after, name)))
-    const changed = await db.run(UPDATE, [...guards, ...columns])
-    // They were read under a lock, so this is a defect and rolls everything back.
-    if (changed !== changes.length) throw new Error('a job changed under a transaction')
+    const [answer] = await db.all<{ moved: number; awaited: string[] }>(starts ? START : ends ? END : MOVE, values)
+    if (answer?.moved !== changes.length) throw new Error('a job changed under a transaction')
     for (const { before, after } of changes) ledger.moved(before, after)
+    return answer.awaited
   }
 
-  async function beginAttempts(started: readonly Job[], now: number): Promise<void> {
-    if (started.length === 0) return
-    const column = <K extends keyof Job>(name: K) => started.map((job) => job[name])
-    await db.run(
-      `INSERT INTO attempts (id, run, attempt, node, slot, started_at)
-       SELECT *, $6::bigint FROM unnest($1::text[], $2::integer[], $3::integer[], $4::text[], $5::integer[])`,
-      [column('id'), column('run'), column('attempt'), column('node'), column('slot'), now],
+  /** What their runs leave: a job keeps the error of its last failed one, one that did not fail has none. */
+  function endRuns(over: readonly { before: Job; after: Job; step: Step }[]): void {
+    if (over.length === 0) return
+    const outcomes = over.map(({ after, step }) => ended(after, step))
+    const errors = over.map(({ after }, i) =>
+      outcomes[i] === 'retry' || outcomes[i] === 'fail' ? stored(after, 'error') : null,
     )
+    db.send(ATTEMPT, [
+      ...RUN.map((name) => over.map(({ before }) => before[name])),
+      ...OVER.map((name) => over.map(({ after }) => after[name])),
+      outcomes,
+      errors,
+    ])
+  }
+
+  /** Of a job that runs again and again, not all is kept. */
+  function forgetOldRuns(started: readonly Job[]): void {
     const old = started.filter(({ run }) => run > MAX_LOGS_KEPT)
     if (old.length === 0) return
     for (const [table, kept] of [
       ['logs', MAX_LOGS_KEPT],
       ['attempts', MAX_ATTEMPTS_KEPT],
     ] as const)
-      await db.run(
+      db.send(
         `DELETE FROM ${table} USING unnest($1::text[], $2::integer[]) AS old (id, run)
          WHERE ${table}.id = old.id AND ${table}.run <= old.run - ${kept}`,
         [old.map(({ id }) => id), old.map(({ run }) => run)],
       )
   }
 
-  async function endAttempts(over: readonly { after: Job; step: Step }[], now: number): Promise<void> {
-    if (over.length === 0) return
-    const outcomes = over.map(({ after, step }) => ended(after, step))
-    // A job keeps the error of its last failed attempt; a run that did not fail has none.
-    const errors = over.map(({ after }, i) =>
-      outcomes[i] === 'retry' || outcomes[i] === 'fail' ? stored(after, 'error') : null,
-    )
-    const column = <K extends keyof Job>(name: K) => over.map(({ after }) => after[name])
-    await db.run(
-      `UPDATE attempts SET finished_at = $1, outcome = o.outcome, reason = o.reason, reason_detail = o.detail, error = o.error
-       FROM unnest($2::text[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::text[])
-         AS o (id, run, outcome, reason, detail, error)
-       WHERE attempts.id = o.id AND attempts.run = o.run`,
-      [now, column('id'), column('run'), outcomes, column('reason'), column('reason_detail'), errors],
-    )
-  }
-
   return {
-    async insert(all: readonly JobWithPayload[]): Promise<void> {
+    insert(all: readonly JobWithPayload[]): void {
       if (all.length === 0) return
-      const columns = NEW.map((name) => all.map((job) => stored(job, name)))
-      await db.run(INSERT, [...columns, all.map(({ payload }) => payload)])
+      const columns = NEW.map((name) => column(all, (job) => stored(job, name)))
+      db.send(INSERT, [...columns, all.map(({ payload }) => payload)])
       for (const job of all) ledger.added(job)
     },
 
@@ -128,22 +178,20 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
     /** All jobs of a batch, without a lock, in the order of their ids. */
     ofBatch: (batch: string): Promise<JobWithPayload[]> =>
       jobs(`SELECT ${WITH_PAYLOAD} FROM jobs WHERE batch_id = $1 ORDER BY id`, [batch]),
+    /** Those that a SELECT of all columns finds. */
+    find: (text: string, values: readonly unknown[]): Promise<JobWithPayload[]> => jobs(text, values),
     /** Those that `condition` finds, locked; what another node has locked is left to it. */
     take: (condition: string, values: readonly unknown[]): Promise<JobWithPayload[]> =>
       jobs(`SELECT ${WITH_PAYLOAD} FROM jobs WHERE ${condition} FOR UPDATE SKIP LOCKED`, values),
 
-    /** Takes each step and writes it, with its run's row of `attempts`; null where the job's status does not allow it. */
-    async apply<J extends Job>(moves: readonly Move<J>[], now: number): Promise<(J | null)[]> {
-      const taken = moves.map(({ job, step }) => ({ before: job, step, after: transition(job, step, now, rules) }))
+    /** Takes each step and writes it, with what its run leaves in `attempts`. */
+    async apply<J extends Job>(moves: readonly Move<J>[]): Promise<Applied<J>> {
+      const taken = moves.map(({ job, step, now }) => ({ before: job, step, after: transition(job, step, now, rules) }))
       const done = taken.filter((one): one is { before: J; step: Step; after: J } => one.after !== null)
-      await save(done)
-      await beginAttempts(
-        done.flatMap(({ after }) => (after.status === 'processing' ? [after] : [])),
-        now,
-      )
-      const over = done.filter(({ before, after }) => before.status === 'processing' && after.status !== 'processing')
-      await endAttempts(over, now)
-      return taken.map(({ after }) => after)
+      endRuns(done.filter(({ before, after }) => before.status === 'processing' && after.status !== 'processing'))
+      const awaited = await save(done)
+      forgetOldRuns(done.flatMap(({ after }) => (after.status === 'processing' ? [after] : [])))
+      return { after: taken.map(({ after }) => after), awaited }
     },
 
     async adjust(job: Job, change: Adjustment, now: number): Promise<Job | null> {
@@ -160,24 +208,31 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
 
     /** Ids of those whose runs go on. */
     async report(reports: readonly ProgressReport[]): Promise<{ id: string; cancel: boolean }[]> {
-      const column = <K extends keyof ProgressReport>(name: K) => reports.map((report) => report[name])
+      const all = <K extends keyof ProgressReport>(name: K) => reports.map((report) => report[name])
       return db.all(
         `UPDATE jobs SET progress = r.progress, progress_note = r.note, updated_at = r.at
          FROM unnest($1::text[], $2::integer[], $3::integer[], $4::text[], $5::bigint[]) AS r (id, run, progress, note, at)
          WHERE jobs.id = r.id AND jobs.run = r.run AND jobs.status = 'processing'
          RETURNING jobs.id, jobs.cancel_requested_at IS NOT NULL AS cancel`,
-        [column('id'), column('run'), column('progress'), column('note'), column('at')],
+        [all('id'), all('run'), all('progress'), all('note'), all('at')],
       )
     },
 
     /** Final jobs are gone, with all that belongs to them alone. */
-    async remove(gone: readonly Job[]): Promise<void> {
+    remove(gone: readonly Pick<Job, 'id' | 'run' | 'status' | 'type' | 'bytes' | 'batch_id' | 'artifacts'>[]): void {
       if (gone.length === 0) return
-      await noteLeftovers(db, gone)
+      noteLeftovers(db, gone)
       const ids = gone.map(({ id }) => id)
-      await db.run('DELETE FROM jobs WHERE id = ANY($1::text[])', [ids])
-      await db.run(`DELETE FROM keys WHERE id = ANY($1::text[]) AND kind = 'unique'`, [ids])
+      db.send('DELETE FROM jobs WHERE id = ANY($1::text[])', [ids])
+      db.send('DELETE FROM attempts WHERE id = ANY($1::text[])', [ids])
+      db.send(`DELETE FROM keys WHERE id = ANY($1::text[]) AND kind = 'unique'`, [ids])
       for (const job of gone) ledger.removed(job)
     },
   }
+}
+
+/** Where there is none at all, an empty array: unnest() fills up with NULL. */
+function column<T>(items: readonly T[], of: (item: T) => string | number | null): (string | number | null)[] {
+  const values = items.map(of)
+  return values.some((value) => value !== null) ? values : []
 }

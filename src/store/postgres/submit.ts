@@ -68,10 +68,10 @@ export function createSubmissions(db: Queries, rows: Rows, moves: Moves, ledger:
   }
 
   async function store(jobs: readonly NewJob[]): Promise<void> {
-    await rows.insert(jobs)
+    rows.insert(jobs)
     const tags = jobs.flatMap((job) => tagsOf(job).map((tag) => ({ id: job.id, tag })))
     if (tags.length > 0)
-      await db.run('INSERT INTO tags SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT DO NOTHING', [
+      db.send('INSERT INTO tags SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT DO NOTHING', [
         tags.map(({ id }) => id),
         tags.map(({ tag }) => tag),
       ])

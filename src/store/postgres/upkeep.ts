@@ -10,12 +10,14 @@ import type { Rows } from './rows.js'
 export const UPKEEP_STEP = 500
 
 const OVERDUE = `start_by IS NOT NULL AND status IN ('waiting', 'scheduled', 'pending', 'retrying')`
+const LATE = `${OVERDUE} AND start_by <= $1`
+const DUE = `status IN ('scheduled', 'retrying') AND run_at <= $1`
 
 /** Everything here runs inside a transaction that group commit began; what another node has locked is left to it. */
 export function createUpkeep(db: Queries, rows: Rows, moves: Moves, node: string) {
   async function moveAll(jobs: readonly Job[], verb: 'promote' | 'expire' | 'rescue', now: number, unblocked: Job[]) {
-    const steps = jobs.map((job) => ({ job, step: { verb } }))
-    return (await moves.move(steps, now, unblocked)).filter((job) => job !== null)
+    const steps = jobs.map((job) => ({ job, step: { verb }, now }))
+    return (await moves.move(steps, unblocked)).filter((job) => job !== null)
   }
 
   /** The condition stands twice: another node may have moved a job on after it was found and before it was locked. */
@@ -27,6 +29,7 @@ export function createUpkeep(db: Queries, rows: Rows, moves: Moves, node: string
 
   /** In their order, though many at once: one that others wait for ends its piece, as they may fail for it and not expire. */
   async function expireAll(late: readonly Job[], now: number, unblocked: Job[]): Promise<Job[]> {
+    if (late.length === 0) return []
     const awaited = await moves.dependencies.awaited(late.map(({ id }) => id))
     const expired: Job[] = []
     for (let begin = 0; begin < late.length; ) {
@@ -40,13 +43,18 @@ export function createUpkeep(db: Queries, rows: Rows, moves: Moves, node: string
     return expired
   }
 
-  /** What is due by now. */
+  /** What is due by now; one look tells whether there is anything. */
   async function fallDue(now: number, unblocked: Job[] = []): Promise<Due> {
-    await moves.goOn(now, unblocked)
-    // First: what came too late is not to be promoted.
-    const late = await take(`${OVERDUE} AND start_by <= $1`, 'start_by', now)
+    const [there] = await db.all<{ left: boolean; late: boolean; due: boolean }>(
+      `SELECT EXISTS (SELECT 1 FROM unblocking) AS left, EXISTS (SELECT 1 FROM jobs WHERE ${LATE}) AS late,
+         EXISTS (SELECT 1 FROM jobs WHERE ${DUE}) AS due`,
+      [now],
+    )
+    if (there?.left) await moves.goOn(now, unblocked)
+    // First: what came too late is not to be promoted. What has just been unblocked may be either.
+    const late = there?.late || unblocked.length > 0 ? await take(LATE, 'start_by', now) : []
     const expired = await expireAll(late, now, unblocked)
-    const due = await take(`status IN ('scheduled', 'retrying') AND run_at <= $1`, 'run_at', now)
+    const due = there?.due || unblocked.length > 0 ? await take(DUE, 'run_at', now) : []
     return { expired, promoted: await moveAll(due, 'promote', now, unblocked), unblocked }
   }
 

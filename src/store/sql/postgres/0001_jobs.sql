@@ -61,17 +61,18 @@ CREATE INDEX jobs_turn ON jobs (concurrency_key, rank, id) WHERE status = 'pendi
 CREATE INDEX jobs_schedule ON jobs (schedule, id)
   WHERE schedule IS NOT NULL AND status IN ('waiting', 'scheduled', 'pending', 'processing', 'retrying');
 
+-- Runs that are over, deleted with their job; the one that goes on is in the row of its job.
 CREATE TABLE attempts (
-  id            text COLLATE "C" NOT NULL REFERENCES jobs ON DELETE CASCADE,
+  id            text COLLATE "C" NOT NULL,
   run           integer NOT NULL,
   attempt       integer NOT NULL,
   node          text NOT NULL,
   slot          integer NOT NULL,
   started_at    bigint NOT NULL,
-  finished_at   bigint,
-  outcome       text,
-  reason        text,
-  reason_detail text,
+  finished_at   bigint NOT NULL,
+  outcome       text NOT NULL,
+  reason        text NOT NULL,
+  reason_detail text NOT NULL,
   error         text,
   PRIMARY KEY (id, run)
 );

@@ -178,63 +178,90 @@ BEGIN
   RETURN known;
 END $$;
 
+-- When it may run at the earliest: now or later.
+CREATE FUNCTION submit_run_at(options jsonb, now_ms bigint) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  delay  bigint := submit_span(options, 'delay', 0);
+  asked  bigint := submit_time(options, 'run_at');
+  run_at bigint := greatest(coalesce(now_ms + delay, asked), now_ms);
+BEGIN
+  IF delay IS NOT NULL AND asked IS NOT NULL THEN
+    PERFORM submit_refuse('options.run_at', 'must be left out where there is a delay');
+  END IF;
+  IF submit_time(options, 'start_by') <= run_at THEN
+    PERFORM submit_refuse('options.start_by',
+      format('must be later than %s, when the job may run at the earliest', submit_timestamp(run_at)));
+  END IF;
+  RETURN run_at;
+END $$;
+
+CREATE FUNCTION submit_timeout(options jsonb, known types) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  timeout bigint := submit_span(options, 'timeout', 100);
+BEGIN
+  IF timeout > known.timeout_ms THEN
+    PERFORM submit_refuse('options.timeout', format('must not be longer than %s seconds, the timeout of %s',
+      trim_scale(known.timeout_ms / 1000.0), known.name));
+  END IF;
+  RETURN coalesce(timeout, known.timeout_ms);
+END $$;
+
+CREATE FUNCTION submit_check_options(options jsonb) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  allowed CONSTANT text[] := ARRAY['priority', 'delay', 'run_at', 'start_by', 'timeout', 'retry_count', 'tags'];
+  stray   text;
+BEGIN
+  IF jsonb_typeof(options) IS DISTINCT FROM 'object' THEN PERFORM submit_refuse('options', 'must be a JSON object'); END IF;
+  SELECT min(name) INTO stray FROM jsonb_object_keys(options) AS name WHERE name <> ALL (allowed);
+  IF stray IS NOT NULL THEN
+    PERFORM submit_refuse('options.' || left(stray, 100),
+      'is not taken here, options are ' || array_to_string(allowed, ', '));
+  END IF;
+END $$;
+
 -- It keeps this path whoever calls it: a temporary table of the caller must not stand in for one of these.
 SELECT set_config('search_path', current_setting('search_path') || ', pg_temp', true);
 
 CREATE FUNCTION submit(type text, payload jsonb DEFAULT '{}', options jsonb DEFAULT '{}') RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
-  allowed   CONSTANT text[] := ARRAY['priority', 'delay', 'run_at', 'start_by', 'timeout', 'retry_count', 'tags'];
-  us        bigint := floor(extract(epoch FROM clock_timestamp()) * 1000000);
-  now_ms    bigint := us / 1000;
-  known     types := submit_type(type);
-  content   text := submit_payload(payload, known.max_payload);
-  size      bigint := octet_length(convert_to(content, 'UTF8'));
-  id        text := submit_id(us);
-  stray     text;
-  delay     bigint;
-  run_at    bigint;
-  start_by  bigint;
-  timeout   bigint;
-  priority  integer;
-  retries   integer;
+  us       bigint := floor(extract(epoch FROM clock_timestamp()) * 1000000);
+  now_ms   bigint := us / 1000;
+  id       text := submit_id(us);
+  known    types := submit_type(type);
+  content  text := submit_payload(payload, known.max_payload);
+  size     bigint := octet_length(convert_to(content, 'UTF8'));
+  status   text := 'pending';
+  reason   text := 'submitted';
+  detail   text := 'accepted and ready to run';
+  run_at   bigint;
+  priority integer;
+  retries  integer;
 BEGIN
-  IF jsonb_typeof(options) IS DISTINCT FROM 'object' THEN PERFORM submit_refuse('options', 'must be a JSON object'); END IF;
-  SELECT min(name) INTO stray FROM jsonb_object_keys(options) AS name WHERE name <> ALL (allowed);
-  IF stray IS NOT NULL THEN
-    PERFORM submit_refuse('options.' || left(stray, 100), 'is not taken here, options are ' || array_to_string(allowed, ', '));
+  PERFORM submit_check_options(options);
+  run_at := submit_run_at(options, now_ms);
+  IF run_at > now_ms THEN
+    status := 'scheduled';
+    reason := 'scheduled';
+    detail := 'accepted, due at ' || submit_timestamp(run_at);
   END IF;
   priority := coalesce(submit_whole(options, 'priority', 1, 5, 'must be a whole number from 1 (high) to 5 (low)'), 3);
-  retries := coalesce(submit_whole(options, 'retry_count', 0, 100, 'must be a whole number from 0 to 100'), known.retry_count);
-  timeout := coalesce(submit_span(options, 'timeout', 100), known.timeout_ms);
-  IF timeout > known.timeout_ms THEN
-    PERFORM submit_refuse('options.timeout', format('must not be longer than %s seconds, the timeout of %s',
-      trim_scale(known.timeout_ms / 1000.0), known.name));
-  END IF;
-  delay := submit_span(options, 'delay', 0);
-  run_at := submit_time(options, 'run_at');
-  IF delay IS NOT NULL AND run_at IS NOT NULL THEN
-    PERFORM submit_refuse('options.run_at', 'must be left out where there is a delay');
-  END IF;
-  run_at := greatest(coalesce(now_ms + delay, run_at), now_ms);
-  start_by := submit_time(options, 'start_by');
-  IF start_by <= run_at THEN
-    PERFORM submit_refuse('options.start_by', format('must be later than %s, when the job may run at the earliest',
-      submit_timestamp(run_at)));
-  END IF;
+  retries := submit_whole(options, 'retry_count', 0, 100, 'must be a whole number from 0 to 100');
 
   INSERT INTO jobs (id, type, status, reason, reason_detail, created_at, updated_at, run_at, start_by, priority, rank,
     max_attempts, timeout_ms, payload_bytes, bytes, tags, payload)
-  SELECT id, known.name, status, reason, detail, now_ms, now_ms, nullif(run_at, now_ms), start_by, priority,
-    run_at + (priority - 1) * known.priority_aging, 1 + retries, timeout, size, size, submit_tags(options -> 'tags'), content
-  FROM (SELECT 'pending' AS status, 'submitted' AS reason, 'accepted and ready to run' AS detail WHERE run_at = now_ms
-    UNION ALL SELECT 'scheduled', 'scheduled', 'accepted, due at ' || submit_timestamp(run_at) WHERE run_at > now_ms) AS state;
+  VALUES (id, known.name, status, reason, detail, now_ms, now_ms, nullif(run_at, now_ms), submit_time(options, 'start_by'),
+    priority, run_at + (priority - 1) * known.priority_aging, 1 + coalesce(retries, known.retry_count),
+    submit_timeout(options, known), size, size, submit_tags(options -> 'tags'), content);
   INSERT INTO tags SELECT id, key || ':' || value FROM jsonb_each_text(options -> 'tags') ON CONFLICT DO NOTHING;
-  INSERT INTO counts_added VALUES (CASE WHEN run_at > now_ms THEN 'scheduled' ELSE 'pending' END, known.name, size);
+  INSERT INTO counts_added VALUES (status, known.name, size);
   RETURN id;
 END $$;
 
 COMMENT ON FUNCTION submit IS 'Stores a job of jobmill in this transaction and answers its id.';
 
-REVOKE ALL ON FUNCTION submit, submit_type, submit_payload, submit_tags, submit_whole, submit_time, submit_span,
-  submit_compact, submit_timestamp, submit_id, submit_refuse FROM PUBLIC;
+REVOKE ALL ON FUNCTION submit, submit_check_options, submit_timeout, submit_run_at, submit_type, submit_payload, submit_tags,
+  submit_whole, submit_time, submit_span, submit_compact, submit_timestamp, submit_id, submit_refuse FROM PUBLIC;
