@@ -193,8 +193,9 @@ describe.skipIf(postgresMissing !== null)(`artifacts on PostgreSQL (${postgresMi
     await until('it runs', async () => (await first.get(id)).status === 'processing')
     await holder.query('BEGIN')
     await holder.query(`SELECT 1 FROM ${schema}.attempts WHERE id = $1 FOR UPDATE`, [id])
-    const held = `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE attempts%'`
-    await until('it stores the outcome', async () => (await server.ask(held)).length === 1)
+    const [{ pid }] = (await holder.query('SELECT pg_backend_pid() AS pid')).rows
+    const held = 'SELECT 1 FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))'
+    await until('it stores the outcome', async () => (await server.ask(held, [pid])).length === 1)
     expect(new Set(await chunks(schema))).toEqual(new Set([`${id}.1`]))
     await first.kill('SIGKILL')
     await holder.query('COMMIT')
