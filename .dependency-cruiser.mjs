@@ -4,7 +4,7 @@ const PURE =
 const EDGES =
   'src/(config|config-file|settings|job-types|type-probe|build|ids|events|artifacts|type-files)\\.ts$|src/(store|pool)/'
 const CORE =
-  'src/(tracker|dispatcher|drain-rate|submission|handler-calls|bulk|nodes|job-view|artifact-quota|final-waits|job-feed|room|why|run-logs)\\.ts$|src/(upkeep|stats|schedules|digests)/'
+  'src/(tracker|dispatcher|drain-rate|submission|handler-calls|bulk|nodes|hints|relay|job-view|artifact-quota|final-waits|job-feed|room|why|run-logs)\\.ts$|src/(upkeep|stats|schedules|digests)/'
 const SURFACE = 'src/(log|metrics)\\.ts$|src/(http|ui)/'
 const OURS = '(^|/)(src|workers|test|bench)/'
 
@@ -33,6 +33,7 @@ export default {
     only('core-imports-no-surface', CORE, [PURE, EDGES, CORE]),
     only('surface-imports-no-service', SURFACE, [PURE, EDGES, CORE, SURFACE]),
     only('torture-imports-edges-and-pure-files', 'src/torture/', [PURE, EDGES, 'src/torture/']),
+    only('migrate-imports-edges-and-pure-files', 'src/migrate/', [PURE, EDGES, 'src/migrate/']),
     only('service-imports-all-but-main', 'src/service\\.ts$', [PURE, EDGES, CORE, SURFACE]),
     { name: 'src-imports-no-workers', severity: 'error', from: { path: '(^|/)src/' }, to: { path: '(^|/)workers/' } },
     {

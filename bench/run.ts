@@ -3,7 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import autocannon from 'autocannon'
 import { newJob } from '../src/new-job.js'
 import { openSqliteStore } from '../src/store/sqlite/sqlite.js'
+import { print, spread } from './figures.js'
 import { fillWithScheduled, looks, openPages } from './pages.js'
+import { peers } from './peers.js'
+import { postgresCost } from './postgres-cost.js'
 import { inFolder, startEcho, startJobmill } from './processes.js'
 import { pruneSteps } from './retention.js'
 import { intoStore, stream } from './streams.js'
@@ -201,22 +204,23 @@ async function call(
   return (await response.json()) as { id: string; status: string; result: unknown }
 }
 
-/** Median, lowest and highest of the rounds. */
-function spread(values: number[], digits = 0): string {
-  const sorted = values.toSorted((a, b) => a - b)
-  const text = (value: number | undefined) => value?.toFixed(digits)
-  return `${text(sorted[Math.floor(sorted.length / 2)])} (${text(sorted[0])} to ${text(sorted.at(-1))})`
+const PARTS: Record<string, () => Promise<void>> = {
+  submissions,
+  streams,
+  noops,
+  'submit-to-start': submitToStart,
+  retention,
+  schedules,
+  pages,
+  peers: () => peers(ROUNDS),
+  postgres: () => postgresCost(ROUNDS),
 }
 
-function print(what: string, figure: string, unit: string): void {
-  process.stdout.write(`${what.padEnd(46)} ${figure} ${unit}\n`)
+const asked = process.argv.slice(2)
+const unknown = asked.find((part) => !(part in PARTS))
+if (unknown !== undefined) {
+  process.stderr.write(`${unknown} is none of the parts: ${Object.keys(PARTS).join(', ')}\n`)
+  process.exit(2)
 }
-
 process.stdout.write(`Node ${process.version}, ${ROUNDS} rounds, median (lowest to highest)\n`)
-await submissions()
-await streams()
-await noops()
-await submitToStart()
-await retention()
-await schedules()
-await pages()
+for (const [part, measure] of Object.entries(PARTS)) if (asked.length === 0 || asked.includes(part)) await measure()

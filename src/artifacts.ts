@@ -1,29 +1,45 @@
-// Artifacts on this machine's disk: a folder for each run, its files numbered in the order of their making.
+// Where artifacts are kept. Runs write them into a folder of this machine; there they stay, or the database takes them.
 import { open, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
+import type { Artifact } from './job.js'
 import type { RunKey } from './pool/protocol.js'
 
-export interface ArtifactFiles {
+/** The artifacts of a run are numbered in the order of their making: `index` is that number. */
+export interface ArtifactStore {
   /** Where that run writes its files. */
   folder(run: RunKey): string
-  /** The bytes from `start` to `end`, both included, of the artifact at `index`. Rejects where the file is missing. */
+  /**
+   * Takes what the run made to where every node reads it: asked before its outcome is stored. Where the run is over
+   * already it is left. Rejects with the ServiceErrors of a write to the store: then it goes on where it was when it is
+   * asked again.
+   */
+  keep(run: RunKey, artifacts: readonly Artifact[]): Promise<void>
+  /** The bytes from `start` to `end`, both included. Rejects where they are missing; the stream fails where they go missing. */
   stream(run: RunKey, index: number, start: number, end: number): Promise<Readable>
   /** Up to `length` bytes from `start` on. */
   read(run: RunKey, index: number, start: number, length: number): Promise<Uint8Array>
-  /** Resolves also where there is nothing to remove. */
+  /** Removes the folder of a run. Resolves also where there is none. */
   remove(run: RunKey): Promise<void>
   /** The runs that have a folder. */
   list(): AsyncIterable<RunKey>
+  /**
+   * Removes a bounded piece of what counts no more and tells whether there is further work; safe on any node at any
+   * time. Null: artifacts stay in their folders, and who removes those removes all.
+   */
+  sweep: (() => Promise<boolean>) | null
+  close(): Promise<void>
 }
 
 /** Folders are spread over 256, by the last two digits of the job's id. */
-export function createArtifactFiles(dir: string): ArtifactFiles {
+export function createArtifactFolder(dir: string): ArtifactStore {
   const folder = ({ id, run }: RunKey) => join(dir, id.slice(-2), `${id}.${run}`)
   const file = (run: RunKey, index: number) => join(folder(run), String(index))
 
   return {
     folder,
+    async keep() {},
+
     async stream(run, index, start, end) {
       const handle = await open(file(run, index), 'r')
       return handle.createReadStream({ start, end })
@@ -49,6 +65,9 @@ export function createArtifactFiles(dir: string): ArtifactFiles {
         }
       }
     },
+
+    sweep: null,
+    async close() {},
   }
 }
 

@@ -10,11 +10,13 @@ import { type Settings, settings } from './settings.js'
 export interface Config extends Omit<Settings, 'data' | 'auth'>, Pick<Source, 'file' | 'locate'> {
   /** The folder that relative paths start at: the config file's, or the working directory where there is none. */
   dir: string
-  data: Omit<Settings['data'], 'database'> & { database: Database }
+  data: Omit<Settings['data'], 'database' | 'artifacts'> & { database: Database; artifacts: Artifacts }
   auth: { keys: ApiKey[] }
   /** Settings that are accepted and do nothing, a line each. */
   warnings: string[]
 }
+
+type Artifacts = Required<Settings['data']['artifacts']>
 
 /** Where the jobs are kept. */
 export type Database =
@@ -43,12 +45,15 @@ export function loadConfig(options: SourceOptions): Config {
     artifacts: resolve(dir, data.artifacts.dir),
   }
   const endangered = rootsWithOwnFiles(jobs.cleanup?.roots, dir, own, locate)
-  if (endangered.length > 0) throw new ConfigError(endangered)
+  const problems = [...endangered, ...withoutDatabase(data.artifacts.store, database, locate)]
+  if (problems.length > 0) throw new ConfigError(problems)
+  const { store = defaultStore(database), max_bytes } = data.artifacts
+  const artifacts = { store, dir: own.artifacts, max_bytes }
   return {
     dir,
     file,
     server,
-    data: { ...data, database, artifacts: { ...data.artifacts, dir: own.artifacts } },
+    data: { ...data, database, artifacts },
     worker: { ...worker, types: worker.types.map((folder) => resolve(dir, folder)) },
     limits,
     jobs,
@@ -64,6 +69,19 @@ export function loadConfig(options: SourceOptions): Config {
 function databaseOf(source: DatabaseSource, dir: string): { database: Database; unused: string[] } {
   if (source.driver === 'postgres') return { database: source, unused: [] }
   return { database: { driver: 'sqlite', file: resolve(dir, source.path) }, unused: source.unused }
+}
+
+const defaultStore = ({ driver }: Database): Artifacts['store'] => (driver === 'postgres' ? 'database' : 'folder')
+
+/** Other nodes are what artifacts are in the database for; on one, files are better. */
+function withoutDatabase(
+  store: Artifacts['store'] | undefined,
+  { driver }: Database,
+  locate: Source['locate'],
+): Problem[] {
+  if (store !== 'database' || driver === 'postgres') return []
+  const message = 'must be "folder" with SQLite: "database" needs data.database.master.driver "postgres"'
+  return [{ key: 'data.artifacts.store', where: locate(['data', 'artifacts', 'store']), message }]
 }
 
 /** A cleanup must not reach jobmill's own files: that they are old does not mean that they are not needed. */

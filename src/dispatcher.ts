@@ -13,6 +13,7 @@ export interface DispatcherOptions {
   pool: Pool
   types: JobTypes
   bus: EventBus
+  node: string
   /** Names of the types whose jobs are claimed; null: all. */
   only?: readonly string[] | null
   max_workers: number
@@ -29,12 +30,16 @@ export interface Dispatcher {
   /** Moves the number of slots at once. Fewer never kill a job: its slot closes when it ends. */
   resize(max_workers: number): void
   max_workers(): number
+  /** While it is drained, nothing more is claimed; what runs goes on. */
+  drain(drained: boolean): void
   /** Claims nothing more, lets running jobs go on for `grace` milliseconds, then stops them; resolves when all ended. */
   stop(grace: number): Promise<void>
   /** Ends a stop() under way: terminates the threads of all running jobs. */
   hurry(): void
   /** The jobs that hold a slot now. */
   running(): Job[]
+  /** Names of the types that are run here. */
+  types(): string[]
   /** Why no job is claimed, whatever it is, or null. */
   holdup(): Holdup | null
 }
@@ -49,9 +54,10 @@ const WARY_MS = 60_000
 const ALONE_MS = 5_000
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
-  const { tracker, pool, types, only, bus, poll, now } = options
+  const { tracker, pool, types, only, bus, node, poll, now } = options
   let { max_workers } = options
   let stopping = false
+  let drained = false
   /** How runs are to end, also those that are claimed or started later. */
   let ending: 'asked' | 'at_once' | null = null
   /** By slot number; a slot is busy until its thread is free or gone. */
@@ -68,10 +74,11 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   let alone: { job: Job; until: number } | null = null
 
   bus.subscribe((event) => {
-    if (event.kind === 'cancel_requested') cancel(event.job)
+    // On another node its own beat, or a hint, says so.
+    if (event.kind === 'cancel_requested' && event.job.node === node) cancel(event.job)
     if (event.kind === 'stop_wanted') cancel(event)
     if (event.kind === 'threads' && event.failure === null) wake()
-    if (event.kind === 'pauses') wake()
+    if (event.kind === 'pauses' || (event.kind === 'elsewhere' && event.pending)) wake()
     if (event.kind !== 'job') return
     if (event.job.status === 'pending') wake()
     if (event.job.status !== 'processing') cancelledEarly.delete(event.job.id)
@@ -89,7 +96,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   async function pass(): Promise<number> {
     const slots = freeSlots()
     const shares = sharesOf(runnable, runningByType(), max_workers, slots.length)
-    if (stopping || shares.length === 0 || pool.failure() !== null) return poll
+    if (stopping || drained || shares.length === 0 || pool.failure() !== null) return poll
     if (alone !== null && performance.now() < alone.until) return alone.until - performance.now()
     const { claimed, suspect, next_at } = await tracker.claim(shares, slots, performance.now() < wary_until)
     for (const job of claimed) {
@@ -124,7 +131,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       const run = pool.run(job, Math.min(job.timeout_ms, type.timeout_ms))
       if (cancelledEarly.get(job.id) === job.run) pool.stopJob(job, 'cancelled')
       if (ending !== null) pool.stopJob(job, 'shutdown', ending === 'at_once')
-      const outcome = await run
+      // It holds its slot until its artifacts are kept: threads make no more than what is taken.
+      const outcome = await tracker.keep(job, await run)
       running.delete(job.slot as number)
       if (alone?.job === job) alone = null
       // Woken before the outcome is written, the next claim shares its transaction and its fsync.
@@ -152,6 +160,10 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       wake()
     },
     max_workers: () => max_workers,
+    drain(now_drained) {
+      drained = now_drained
+      wake()
+    },
     async stop(grace) {
       stopping = true
       await loop.stop()
@@ -161,8 +173,11 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     },
     hurry: () => endRuns('at_once'),
     running: () => [...running.values()],
+    types: () => runnable.map(({ name }) => name),
     holdup() {
       if (stopping) return { kind: 'draining', detail: 'the server is shutting down' }
+      if (drained)
+        return { kind: 'draining', detail: 'this node is drained: it takes no more jobs until it is resumed' }
       if (alone !== null && performance.now() < alone.until) {
         const detail = `job ${alone.job.id}, under which the server went down before, runs alone for a moment`
         return { kind: 'suspect_alone', detail }

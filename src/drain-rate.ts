@@ -17,8 +17,9 @@ export function createDrainRate(bus: EventBus, now: () => number): DrainRate {
   const second = () => Math.floor(now() / 1_000)
 
   bus.subscribe((event) => {
-    if (event.kind !== 'job' || event.verb !== 'claim') return
-    started.set(second(), (started.get(second()) ?? 0) + 1)
+    const claims = event.kind === 'elsewhere' ? event.claims : event.kind === 'job' && event.verb === 'claim' ? 1 : 0
+    if (claims === 0) return
+    started.set(second(), (started.get(second()) ?? 0) + claims)
     for (const old of started.keys()) if (old <= second() - WINDOW_S) started.delete(old)
   })
 

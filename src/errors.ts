@@ -14,6 +14,7 @@ export const PROBLEMS = {
   batch_not_found: { status: 404, title: 'There is no such batch' },
   digest_not_found: { status: 404, title: 'There is no such digest' },
   schedule_not_found: { status: 404, title: 'There is no such schedule' },
+  node_not_found: { status: 404, title: 'There is no such node' },
   method_not_allowed: { status: 405, title: 'The method is not allowed here' },
   job_deleted: { status: 409, title: 'The job of the Idempotency-Key was deleted' },
   job_final: { status: 409, title: 'The job is final' },

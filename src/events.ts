@@ -7,6 +7,15 @@ export type LoopState = 'running' | 'waiting' | 'stopped'
 export type ServiceEvent =
   /** A job moved. `job` is as it is now. */
   | { kind: 'job'; verb: EventVerb; job: Job }
+  /** A job that somebody here waits for or watches moved on another node. It is as it was read since: not each move is told. */
+  | { kind: 'job_elsewhere'; job: Job }
+  /**
+   * On other nodes jobs became pending, are pending no longer, were claimed; upkeep has to do with some at `due_at`
+   * (milliseconds since 1970); schedules changed, or had ticks.
+   */
+  | { kind: 'elsewhere'; pending: boolean; left: boolean; claims: number; due_at: number | null; schedules: boolean }
+  /** What happened on other nodes may have gone by unheard. */
+  | { kind: 'gap' }
   | { kind: 'cancel_requested'; job: Job }
   /** So many jobs came into the batch; each is told by itself, too. */
   | { kind: 'batch'; id: string; jobs: number }

@@ -5,6 +5,10 @@ import { isFinal } from './job.js'
 export interface FinalWaits {
   /** Resolves when the job becomes final, after `ms`, when `gone` fires, or when the service stops. */
   wait(id: string, ms: number, gone: AbortSignal): Promise<void>
+  /** Whether somebody waits for the job. */
+  has(id: string): boolean
+  /** The jobs that somebody waits for. */
+  ids(): string[]
   /** Nobody waits any more, now or later. */
   end(): void
 }
@@ -17,7 +21,7 @@ export function createFinalWaits(bus: EventBus, most: number): FinalWaits {
   let ended = false
 
   bus.subscribe((event) => {
-    if (event.kind === 'job' && isFinal(event.job.status)) wake(event.job.id)
+    if ((event.kind === 'job' || event.kind === 'job_elsewhere') && isFinal(event.job.status)) wake(event.job.id)
     if (event.kind === 'pruned') for (const id of event.ids) wake(id)
   })
 
@@ -45,6 +49,8 @@ export function createFinalWaits(bus: EventBus, most: number): FinalWaits {
         those.add(end)
       })
     },
+    has: (id) => waiting.has(id),
+    ids: () => [...waiting.keys()],
     end() {
       ended = true
       for (const id of [...waiting.keys()]) wake(id)

@@ -2,7 +2,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { z } from 'zod'
 import type { ArtifactQuota } from './artifact-quota.js'
-import type { ArtifactFiles } from './artifacts.js'
+import type { ArtifactStore } from './artifacts.js'
 import { ServiceError } from './errors.js'
 import { inspect } from './explain.js'
 import { CLOCK_SLACK_MS, lowestIdAt } from './ids.js'
@@ -19,7 +19,7 @@ export interface HandlerCallsOptions {
   store: Store
   tracker: JobTracker
   types: JobTypes
-  files: ArtifactFiles
+  files: ArtifactStore
   quota: ArtifactQuota
   /** Bytes of a payload as JSON. */
   max_payload: number

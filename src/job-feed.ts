@@ -17,8 +17,12 @@ export interface JobFeed {
   last(): number
   /** Jobs that changed after that one, by their last change, oldest first; null where that is not known any more. */
   since(seq: number): { seq: number; id: string }[] | null
-  /** Returns the way out. */
-  subscribe(watcher: (change: Change) => void): () => void
+  /** `onGap` is called when changes were missed. Returns the way out. */
+  subscribe(watcher: (change: Change) => void, onGap?: () => void): () => void
+  /** Whether there is a watcher. */
+  watched(): boolean
+  /** There were changes that are not known here: who was away for a moment cannot be told what changed meanwhile. */
+  miss(): void
 }
 
 /** Of each the id alone is kept: jobs that outlive their moment make the heap of a busy service grow by tens of megabytes. */
@@ -27,13 +31,14 @@ const MOST_KEPT = 1_000
 export function createJobFeed(bus: EventBus, epoch: string): JobFeed {
   /** The change `seq` is at `seq % MOST_KEPT`. */
   const ids: string[] = []
-  const watchers = new Set<(change: Change) => void>()
+  const watchers = new Map<(change: Change) => void, () => void>()
   /** By id: progress tells of no more than the number. */
   const running = new Map<string, Job>()
   let last = 0
 
   bus.subscribe((event) => {
-    if (event.kind === 'job' || event.kind === 'cancel_requested') changed(event.job)
+    if (event.kind === 'job' || event.kind === 'job_elsewhere' || event.kind === 'cancel_requested') changed(event.job)
+    if (event.kind === 'gap') missed()
     if (event.kind !== 'progress') return
     const job = running.get(event.id)
     if (job?.run === event.run) changed({ ...job, progress: event.progress, progress_note: event.note })
@@ -47,7 +52,17 @@ export function createJobFeed(bus: EventBus, epoch: string): JobFeed {
     if (watchers.size === 0) return
     let text: JsonText | null = null
     const change = { seq: last, job, text: () => (text ??= JSON.stringify(jobSummary(job))) }
-    for (const watcher of watchers) watcher(change)
+    for (const watcher of watchers.keys()) watcher(change)
+  }
+
+  /** Numbers from before are too old now. */
+  function miss(): void {
+    last += MOST_KEPT + 1
+  }
+
+  function missed(): void {
+    miss()
+    for (const onGap of watchers.values()) onGap()
   }
 
   return {
@@ -64,9 +79,11 @@ export function createJobFeed(bus: EventBus, epoch: string): JobFeed {
       }
       return [...latest].map(([id, seq]) => ({ seq, id }))
     },
-    subscribe(watcher) {
-      watchers.add(watcher)
+    subscribe(watcher, onGap = () => {}) {
+      watchers.set(watcher, onGap)
       return () => watchers.delete(watcher)
     },
+    watched: () => watchers.size > 0,
+    miss,
   }
 }

@@ -65,6 +65,11 @@ function write(log: Logger, event: ServiceEvent): void {
     case 'disk_space':
       log[event.well ? 'info' : 'error']({ detail: event.message }, 'disk space')
       return
+    case 'gap':
+      log.info('what other nodes told may have been missed: looking at all of it')
+      return
+    case 'job_elsewhere':
+    case 'elsewhere':
     case 'disk_full':
     case 'loop':
     case 'refused':

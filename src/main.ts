@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The process edge: arguments, configuration, signals, exit code.
 import { closeSync, openSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { newKey, sha256Of } from './api-key.js'
@@ -11,13 +12,17 @@ import { loadJobTypes } from './job-types.js'
 import { createLogger, standardOutput } from './log.js'
 import { checkSchedules } from './schedules/configured.js'
 import { createService, refuseOpenDoor, type Service } from './service.js'
+import { sqliteSource } from './setting-kinds.js'
 import { StoreOpenError } from './store/open-error.js'
 import { typeAtFault } from './type-files.js'
 
 const USAGE = `jobmill [serve] [options]
 jobmill key [--name NAME]    make an API key, and the lines for auth.keys
-jobmill torture [--only N,N] [--soak SECONDS] [--report FILE]
-                             kill, starve and mistreat servers of this build, check them, and print what was seen
+jobmill migrate --from FILE [--artifacts DIR]
+                             bring all of a SQLite file to the PostgreSQL database of the settings, and compare it there
+jobmill torture [--driver sqlite3|postgres] [--only N,N] [--soak SECONDS] [--report FILE]
+                             kill, starve and mistreat servers of this build, check them, and print what was seen;
+                             postgres: several nodes on a PostgreSQL of their own
 
   --config FILE    settings (default: config.yaml here, if there is one)
   --host H         address to listen on, instead of server.host
@@ -35,6 +40,7 @@ async function main(): Promise<void> {
   if (values.help) return print(USAGE)
   if (values.version) return print(VERSION)
   if (positionals.join() === 'key') return print(keyLines(values.name ?? 'default'))
+  if (positionals.join() === 'migrate') return runMigrate(values)
   if (positionals.join() === 'torture') return runTorture(values)
   if (positionals.some((word) => word !== 'serve')) throw new UsageError(`unknown command: ${positionals.join(' ')}`)
   const { config: file, host, port } = values
@@ -68,6 +74,9 @@ function readArguments() {
     port: { type: 'string' },
     'check-config': { type: 'boolean' },
     name: { type: 'string' },
+    from: { type: 'string' },
+    artifacts: { type: 'string' },
+    driver: { type: 'string' },
     only: { type: 'string' },
     soak: { type: 'string' },
     report: { type: 'string' },
@@ -91,21 +100,46 @@ async function checked(config: Config): Promise<string> {
   )
 }
 
+/** Killed and run again, it goes on where it was. */
+async function runMigrate({
+  config: file,
+  from,
+  artifacts,
+}: ReturnType<typeof readArguments>['values']): Promise<void> {
+  const { data } = loadConfig({ file, env: process.env, cwd: process.cwd() })
+  const { database } = data
+  if (database.driver !== 'postgres')
+    throw new UsageError('migrate needs the PostgreSQL database in data.database.master, with driver: postgres')
+  if (from === undefined) throw new UsageError('migrate needs --from, the SQLite file, such as --from jobs.db')
+  const parsed = sqliteSource(from)
+  if (typeof parsed === 'string') throw new UsageError(`--from ${parsed}`)
+  const { migrate } = await import('./migrate/migrate.js')
+  const { dir, store } = data.artifacts
+  const files = { from: resolve(artifacts ?? dir), to: store === 'database' ? null : dir }
+  await migrate({ ...database, from: resolve(parsed.path), artifacts: files, tell: print })
+}
+
 /** Exits with 1 where a promise did not hold. */
 async function runTorture({
+  driver = 'sqlite3',
   only,
   soak = process.env.SOAK_SECONDS ?? '0',
   report,
 }: ReturnType<typeof readArguments>['values']) {
   const numbers = only?.split(',').map(Number) ?? null
-  const { FAULTS, holds, torture, writeReport } = await import('./torture/torture.js')
-  if (numbers?.some((number) => !FAULTS.some((fault) => fault.number === number)))
-    throw new UsageError(`--only takes numbers from 1 to ${FAULTS.length}, such as --only 1,7`)
+  const { FAULTS, holds, torture } = await import('./torture/torture.js')
+  if (driver !== 'sqlite3' && driver !== 'postgres') throw new UsageError('--driver must be sqlite3 or postgres')
+  const { length } = FAULTS[driver]
+  if (numbers?.some((number) => !FAULTS[driver].some((fault) => fault.number === number)))
+    throw new UsageError(`--only takes numbers from 1 to ${length}, such as --only 1,${length}`)
   const soak_s = Number(soak)
   if (!(soak_s >= 0)) throw new UsageError('--soak takes a number of seconds')
   if (report !== undefined) refuseUnwritable(report)
-  const rows = await torture({ main: fileURLToPath(import.meta.url), soak_s, only: numbers, tell: print })
-  if (report !== undefined) writeReport(report, rows, VERSION, new Date().toISOString().slice(0, 10))
+  const rows = await torture({ main: fileURLToPath(import.meta.url), driver, soak_s, only: numbers, tell: print })
+  if (report !== undefined) {
+    const { writeReport } = await import('./torture/report.js')
+    writeReport(report, { driver, rows, version: VERSION, today: new Date().toISOString().slice(0, 10) })
+  }
   process.exitCode = rows.every(holds) ? 0 : 1
 }
 

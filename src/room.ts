@@ -8,7 +8,8 @@ export function createRoom(bus: EventBus): WaitForRoom {
   const waiting = new Set<() => void>()
 
   bus.subscribe((event) => {
-    if (event.kind !== 'job' || event.job.status === 'pending' || event.verb === 'submit') return
+    const here = event.kind === 'job' && event.job.status !== 'pending' && event.verb !== 'submit'
+    if (!here && !(event.kind === 'elsewhere' && event.left)) return
     for (const wake of waiting) return wake()
   })
 

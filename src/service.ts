@@ -4,7 +4,6 @@ import { hostname } from 'node:os'
 import type { Express } from 'express'
 import { v4 } from 'uuid'
 import { createArtifactQuota } from './artifact-quota.js'
-import { createArtifactFiles } from './artifacts.js'
 import { createBulk } from './bulk.js'
 import type { Config } from './config.js'
 import { ConfigError } from './config-file.js'
@@ -29,12 +28,13 @@ import { type Logger, logEvents } from './log.js'
 import { createMetrics } from './metrics.js'
 import { createNodes } from './nodes.js'
 import { createPool } from './pool/pool.js'
+import { createRelay } from './relay.js'
 import { createRoom } from './room.js'
 import { checkSchedules } from './schedules/configured.js'
 import { createFiring } from './schedules/firing.js'
 import { createSchedules } from './schedules/schedules.js'
 import { createStats } from './stats/stats.js'
-import { openStore } from './store/open-store.js'
+import { openArtifacts, openStore } from './store/open-store.js'
 import { createTracker } from './tracker.js'
 import { createArtifactJanitor } from './upkeep/artifact-janitor.js'
 import { createDiskSpace } from './upkeep/disk-space.js'
@@ -111,6 +111,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     node,
     lease: worker.lease,
     digests,
+    types: [...types.values()].filter(({ disabled }) => disabled === null).map((type) => ({ ...type, max_payload })),
     onCommit: (writes, ms) => metrics.committed(writes, ms),
     onFull: () => bus.publish({ kind: 'disk_full' }),
     onFailure(message) {
@@ -122,8 +123,8 @@ export async function createService(config: Config, surroundings: Surroundings):
     },
   })
   const [newId, { refusal }] = [createIds(now), disk]
-  const tracker = createTracker({ store, bus, node, rules, bounds, refusal, now, newId, random: Math.random })
-  const files = createArtifactFiles(artifacts.dir)
+  const files = await openArtifacts(config.data, node)
+  const tracker = createTracker({ store, files, bus, node, rules, bounds, refusal, now, newId, random: Math.random })
   const quota = createArtifactQuota({
     store,
     bus,
@@ -152,7 +153,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     onFailure: (failure) => bus.publish({ kind: 'threads', failure }),
   })
   const { max_workers, only, poll, queue_size } = worker
-  const dispatcher = createDispatcher({ tracker, pool, types, only, bus, max_workers, poll, now })
+  const dispatcher = createDispatcher({ tracker, pool, types, only, bus, node, max_workers, poll, now })
   const ticker = createTicker({ tracker, bus, now })
   const scheduling = { store, bus, rules, submissionRules, bounds, now, newId }
   const [schedules, firing] = [createSchedules(scheduling), createFiring(scheduling)]
@@ -178,6 +179,11 @@ export async function createService(config: Config, surroundings: Surroundings):
   const unready = () => (state === 'ready' ? trouble() : `the server is ${state}`)
   const waits = createFinalWaits(bus, Math.ceil(http.max_connections / 2))
   const [feed, streams] = [createJobFeed(bus, v4().slice(0, 8)), createStreams(Math.ceil(http.max_connections / 4))]
+  const { cluster } = store
+  const call = () => relay?.call()
+  const nodes = createNodes({ node, cluster, dispatcher, pool, stats, state: () => state, unready, call, now })
+  const { about, obey } = nodes
+  const relay = cluster && createRelay({ cluster, bus, waits, feed, node, about, running, obey, now })
   const drain = createDrainRate(bus, now)
   const refuseWhileDraining = () => {
     if (state === 'draining') throw new ServiceError('draining', 'no new jobs are taken', { retry_after: RESTART_S })
@@ -191,9 +197,6 @@ export async function createService(config: Config, surroundings: Surroundings):
     waits,
     types,
     drain,
-    dispatcher,
-    pool,
-    stats,
     metrics,
     heartbeats,
     node,
@@ -203,7 +206,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     submissionRules,
     submit: createSubmit({ store, tracker, submissionRules }),
     bulk: createBulk({ store, tracker, types }),
-    nodes: createNodes({ node, dispatcher, pool, state: () => state, unready, now }),
+    nodes,
     schedules,
     firing,
     digests,
@@ -219,7 +222,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     newId,
     refuseWhileDraining,
     waitForRoom: createRoom(bus),
-    why: createWhy({ store, dispatcher, types, now }),
+    why: createWhy({ store, dispatcher, types, nodes, now }),
     body_timeout: http.body_timeout,
     unready,
   })
@@ -238,6 +241,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     dispatcher.start()
     pruner.start()
     janitor.start()
+    relay?.start()
     await disk.start()
     state = 'ready'
     return urlOf(server.address() as AddressInfo)
@@ -267,6 +271,8 @@ export async function createService(config: Config, surroundings: Surroundings):
     const threadsEnded = pool.stop()
     if (running.length === 0) await threadsEnded
     await janitor.stop()
+    await files.close()
+    await relay?.stop()
     await store.close()
     return { released, running }
   }

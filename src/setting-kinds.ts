@@ -95,8 +95,8 @@ function schemaName() {
   return z.string(error).regex(/^(?!pg_)[a-z_][a-z0-9_]{0,62}$/, error)
 }
 
-/** A plain path, or a URI as SQLite reads it (sqlite.org/uri.html), which better-sqlite3 does not. */
-function sqliteSource(text = DEFAULT_FILE): DatabaseFile | string {
+/** A plain path, or a URI as SQLite reads it (sqlite.org/uri.html), which better-sqlite3 does not; or what it must be. */
+export function sqliteSource(text = DEFAULT_FILE): DatabaseFile | string {
   const [uri, host = '', encoded = '', query = ''] = /^file:(?:\/\/([^/?#]*))?([^?#]*)\??([^#]*)/.exec(text) ?? []
   if (uri === undefined && /^\w+:\/\//.test(text))
     return /^postgres(ql)?:/.test(text)

@@ -30,6 +30,9 @@ export const settings = section({
   data: section({
     database: section({ master: database() }),
     artifacts: section({
+      /** Where they are kept when their job completes. Left out: `database` with the driver postgres. */
+      store: z.enum(['folder', 'database']).optional(),
+      /** With `database` it is where runs write them until then. */
       dir: folder().prefault('./data/artifacts'),
       /** Of one job, all together. */
       max_bytes: bytes({ min: 0, max: 1_024 * GIB }).prefault('1GiB'),

@@ -1,6 +1,7 @@
 // The only writer of job state: each verb goes to the store, and each write that took effect becomes one event.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Adjustment, isTooLate } from './adjust.js'
+import type { ArtifactStore } from './artifacts.js'
 import type { BackoffPolicy } from './backoff.js'
 import { type ErrorRecord, ServiceError } from './errors.js'
 import type { EventBus } from './events.js'
@@ -31,6 +32,7 @@ import type {
 
 export interface TrackerOptions {
   store: Store
+  files: Pick<ArtifactStore, 'keep'>
   bus: EventBus
   node: string
   rules: Rules
@@ -78,6 +80,8 @@ export interface JobTracker {
   adjust(id: string, change: Adjustment): Promise<Job | null>
   /** Never rejects: progress that could not be stored is superseded by the next. */
   progress(report: Omit<ProgressReport, 'at'>): Promise<void>
+  /** Resolves when what the run made is where every node reads it, with the outcome to settle; it is sent again until then. */
+  keep(run: RunKey, outcome: Outcome): Promise<Outcome>
   /** Resolves when the outcome is on disk, or was found to be late; an outcome is sent again until then. */
   settle(job: Job, outcome: Outcome, backoff: BackoffPolicy): Promise<void>
   /** Null: there is no such job. */
@@ -91,7 +95,7 @@ export interface JobTracker {
   prune(request: PruneRequest): Promise<Pruned>
   /** Promotes and rescues; answers how many were rescued, and when the next job becomes due. */
   tick(): Promise<{ rescued: number; next_due: number | null }>
-  /** Gives up on outcomes that the store still refuses: their jobs are rescued at the next start. */
+  /** Gives up on outcomes and artifacts that the store still refuses: their jobs are rescued at the next start. */
   stop(): void
 }
 
@@ -100,7 +104,7 @@ const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 5_000
 
 export function createTracker(options: TrackerOptions): JobTracker {
-  const { store, bus, node, rules, bounds, refusal, now, newId, random } = options
+  const { store, files, bus, node, rules, bounds, refusal, now, newId, random } = options
   const stopped = new AbortController()
 
   function tell<J extends Job>(verb: EventVerb, jobs: readonly J[]): void {
@@ -235,6 +239,19 @@ export function createTracker(options: TrackerOptions): JobTracker {
         if (lost.length + cancel_requested.length > 0) bus.publish({ kind: 'stop_wanted', id, run })
       } catch (error) {
         bus.publish({ kind: 'store_trouble', doing: `storing progress of ${id}`, message: String(error) })
+      }
+    },
+
+    async keep({ id, run }, outcome) {
+      if (outcome.kind !== 'completed' || outcome.artifacts.length === 0) return outcome
+      const { artifacts } = outcome
+      try {
+        await insist(`keeping the artifacts of ${id}`, () => files.keep({ id, run }, artifacts))
+        return outcome
+      } catch (error) {
+        if (stopped.signal.aborted || error instanceof ServiceError) throw error
+        const message = `its artifacts cannot be kept: ${error instanceof Error ? error.message : error}`
+        return { kind: 'failed', code: 'artifact_failed', message, retryable: true }
       }
     },
 

@@ -106,7 +106,7 @@ describe('defaults', () => {
     const { locate, ...config } = load(null)
     const data = {
       database: { driver: 'sqlite', file: join(cwd, 'jobs.db') },
-      artifacts: { dir: join(cwd, 'data/artifacts'), max_bytes: 1_073_741_824 },
+      artifacts: { store: 'folder', dir: join(cwd, 'data/artifacts'), max_bytes: 1_073_741_824 },
       max_bytes: 10_737_418_240,
       ballast: 8_388_608,
       min_free: 33_554_432,
@@ -289,6 +289,11 @@ describe('a bad file is refused', () => {
     ['\n__proto__: {}', '2: __proto__: unknown key'],
     ['jobs:\n  __proto__: {}', '2: jobs.__proto__: unknown key'],
     ['jobs:\n  email:\n    - __proto__: 1', '3: jobs.email.0.__proto__: unknown key'],
+    [
+      'data:\n  artifacts:\n    store: database',
+      '3: data.artifacts.store: must be "folder" with SQLite: "database" needs data.database.master.driver "postgres"',
+    ],
+    ['data:\n  artifacts:\n    store: s3', '3: data.artifacts.store: must be "folder" or "database", is "s3"'],
     // the database
     [
       'data:\n  database:\n    master:\n      driver: postgres',
@@ -615,6 +620,14 @@ describe('a PostgreSQL database', () => {
     const { data, warnings } = load(master(`source: "${source}"${schema === 'jobmill' ? '' : `, schema: ${schema}`}`))
     expect(data.database).toEqual({ driver: 'postgres', source, schema })
     expect(warnings).toEqual([])
+  })
+
+  it('keeps the artifacts too, unless they are to stay in a folder', () => {
+    const storeOf = (keys: string) =>
+      load(`data: {artifacts: {${keys}}, database: {master: {driver: postgres, source: postgres://a/b}}}`).data
+        .artifacts
+    expect(storeOf('')).toEqual({ store: 'database', dir: join(cwd, 'data/artifacts'), max_bytes: 1_073_741_824 })
+    expect(storeOf('store: folder, dir: /mnt/shared')).toMatchObject({ store: 'folder', dir: '/mnt/shared' })
   })
 
   it.each(['jobs.db', 'file:jobs.db', 'http://me:secret@host/db', 'postgres://:port'])('is not %j', (source) => {

@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
+import { createArtifactFolder } from '../src/artifacts.js'
 import { createDispatcher } from '../src/dispatcher.js'
 import { createEventBus, type ServiceEvent } from '../src/events.js'
 import { createIds } from '../src/ids.js'
@@ -36,7 +37,8 @@ function startDispatcher(type: 'polite' | 'hash') {
   const { store, db } = openAt(join(folder, 'jobs.db'))
   const ids = { now: Date.now, newId: createIds(Date.now), random: Math.random }
   const bounds = { max_pending: 10, max_stored: 10, max_bytes: 10_000 }
-  const tracker = createTracker({ store, bus, node: 'test', rules: RULES, bounds, refusal: () => null, ...ids })
+  const files = createArtifactFolder(folder)
+  const tracker = createTracker({ store, files, bus, node: 'test', rules: RULES, bounds, refusal: () => null, ...ids })
   const pool = createPool({
     onProgress: ({ id, run }, { percent, note }) => void tracker.progress({ id, run, progress: percent, note }),
     onLog() {},
@@ -54,7 +56,16 @@ function startDispatcher(type: 'polite' | 'hash') {
     types: { [type]: { url, config: {} } },
   })
   const types = new Map([[type, jobType]])
-  const dispatcher = createDispatcher({ tracker, pool, types, bus, max_workers: 1, poll: 1_000, now: Date.now })
+  const dispatcher = createDispatcher({
+    tracker,
+    pool,
+    types,
+    bus,
+    node: 'test',
+    max_workers: 1,
+    poll: 1_000,
+    now: Date.now,
+  })
   onTestFinished(async () => {
     await dispatcher.stop(0)
     await pool.stop()

@@ -1,12 +1,16 @@
-// docs/reliability.md is the page that jobmill torture wrote: it has every fault, and nothing on it is broken.
+// docs/reliability*.md are the pages that jobmill torture wrote: they have every fault, and nothing on them is broken.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { Fault, Finding } from '../src/torture/bench.js'
-import { FAULTS, holds, type Row, writeReport } from '../src/torture/torture.js'
+import { writeReport } from '../src/torture/report.js'
+import { type Driver, FAULTS, holds, type Row } from '../src/torture/torture.js'
 import { freshFolder } from './support/folder.js'
 
-const page = readFileSync(new URL('../docs/reliability.md', import.meta.url), 'utf8')
+const pages: [name: string, driver: Driver][] = [
+  ['reliability.md', 'sqlite3'],
+  ['reliability-cluster.md', 'postgres'],
+]
 
 function rowsOf(markdown: string): string[][] {
   const lines = markdown.split('\n').filter((line) => /^\| \d/.test(line))
@@ -18,10 +22,12 @@ function rowsOf(markdown: string): string[][] {
   )
 }
 
-describe('docs/reliability.md', () => {
+describe.each(pages)('docs/%s', (name, driver) => {
+  const page = readFileSync(new URL(`../docs/${name}`, import.meta.url), 'utf8')
+
   test('has a row for each fault, as the code words it', () => {
     const told = rowsOf(page).map(([number, name, expected]) => [Number(number), name, expected])
-    expect(told).toEqual(FAULTS.map(({ number, name, expected }) => [number, name, expected]))
+    expect(told).toEqual(FAULTS[driver].map(({ number, name, expected }) => [number, name, expected]))
   })
 
   test.each(rowsOf(page))(
@@ -40,7 +46,7 @@ describe('the report', () => {
   const row = (finding: Finding | null, missing: string | null = null): Row => ({ fault, finding, missing, seconds: 1 })
   const write = (...rows: Row[]) => {
     const file = join(freshFolder(), 'report.md')
-    writeReport(file, rows, '1.2.3', '2030-01-31')
+    writeReport(file, { driver: 'sqlite3', rows, version: '1.2.3', today: '2030-01-31' })
     return readFileSync(file, 'utf8')
   }
 

@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream/promises'
 import { create as contentDisposition } from 'content-disposition'
 import type { Express, Request, Response } from 'express'
 import parseRange from 'range-parser'
-import type { ArtifactFiles } from '../artifacts.js'
+import type { ArtifactStore } from '../artifacts.js'
 import { ServiceError } from '../errors.js'
 import { findArtifact } from '../handler-calls.js'
 import type { Store } from '../store/store.js'
@@ -13,7 +13,7 @@ import { route } from './reply.js'
 
 export interface ArtifactRoutes {
   store: Store
-  files: ArtifactFiles
+  files: ArtifactStore
 }
 
 export function artifactRoutes(app: Express, { store, files }: ArtifactRoutes): void {

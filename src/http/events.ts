@@ -79,14 +79,24 @@ export function eventRoutes(app: Express, { store, feed, streams }: EventRoutes)
       stream.end()
     }
 
+    async function tellPresent(seq: number): Promise<void> {
+      for (const job of await present()) tell(seq, job, JSON.stringify(jobSummary(job)))
+    }
+    const reset = (seq: number) => stream.send({ id: idAt(seq), event: 'reset', data: '{}' })
+
+    /** Who cannot be told now comes back, and is told then. */
+    function tellAnew(): void {
+      reset(feed.last())
+      tellPresent(feed.last()).catch(() => stream.end())
+    }
+
     leave = feed.subscribe((change) => {
       if (!fits(change.job)) return
       if (early === null) tell(change.seq, change.job, change.text())
       else early.push(change)
-    })
-    if (missed === null) stream.send({ id: idAt(begun), event: 'reset', data: '{}' })
-    const jobs = missed == null ? await present() : []
-    for (const job of jobs) tell(begun, job, JSON.stringify(jobSummary(job)))
+    }, tellAnew)
+    if (missed === null) reset(begun)
+    if (missed == null) await tellPresent(begun)
     for (const { seq, id } of missed ?? []) {
       const job = await store.get(id)
       if (job !== null && fits(job)) tell(seq, job, JSON.stringify(jobSummary(job)))

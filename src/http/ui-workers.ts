@@ -1,11 +1,9 @@
 // The pages of what runs jobs: workers, types, nodes.
 import type { Request } from 'express'
 import { z } from 'zod'
-import type { Dispatcher } from '../dispatcher.js'
 import { ServiceError } from '../errors.js'
 import { inspect } from '../explain.js'
 import type { JobTypes } from '../job-types.js'
-import type { Node } from '../nodes.js'
 import { MAX_THREADS } from '../pool/threads.js'
 import { invalid } from '../submission.js'
 import type { JobTracker } from '../tracker.js'
@@ -14,24 +12,23 @@ import { typeDetails, typeList } from '../ui/types.js'
 import { workerForms, workerSlots } from '../ui/workers.js'
 import type { Pages } from './pages.js'
 import { readStats, type StatsSources } from './stats-view.js'
-import { knownType, payloadSchema } from './workers.js'
+import { DRAINING, knownType, payloadSchema } from './workers.js'
 
 export interface WorkerPages extends StatsSources {
   tracker: JobTracker
-  dispatcher: Dispatcher
   types: JobTypes
-  nodes(): Node[]
   now(): number
 }
 
-const scale = z.object({ max_workers: z.coerce.number().int().min(1).max(MAX_THREADS) })
+const scale = z.object({ node: z.string().optional(), max_workers: z.coerce.number().int().min(1).max(MAX_THREADS) })
 
 export function workerPages({ show, form }: Pages, options: WorkerPages): void {
-  const { tracker, dispatcher, types, nodes, now } = options
+  const { tracker, types, nodes, now } = options
 
   show('/ui/workers', async () => {
     const stats = await readStats(options)
-    return { title: 'Workers', head: workerForms(stats, MAX_THREADS), body: workerSlots(stats), over: false }
+    const alive = (await nodes.list()).filter(({ state }) => state !== 'lost')
+    return { title: 'Workers', head: workerForms(alive, MAX_THREADS), body: workerSlots(stats), over: false }
   })
 
   show('/ui/types', async () => {
@@ -45,16 +42,26 @@ export function workerPages({ show, form }: Pages, options: WorkerPages): void {
   })
 
   show('/ui/nodes', async (_req, live) => {
-    return { title: 'Nodes', body: nodeList(nodes(), live ? null : now()), over: false }
+    return { title: 'Nodes', body: nodeList(await nodes.list(), live ? null : now()), over: false }
   })
 
   const scaled = async (_req: Request, body: unknown) => {
     const checked = inspect(scale, body ?? {})
     if (!checked.ok) throw invalid('invalid_request', checked.findings)
-    dispatcher.resize(checked.data.max_workers)
+    const { node = options.node, max_workers } = checked.data
+    await nodes.ask(node === 'all' ? null : node, { max_workers })
     return '/ui/workers'
   }
   form('/ui/workers/scale', scaled, 'admin')
+  for (const [verb, draining] of DRAINING)
+    form(
+      `/ui/nodes/:id/${verb}`,
+      async (req) => {
+        await nodes.ask(String(req.params.id), { draining })
+        return '/ui/nodes'
+      },
+      'admin',
+    )
 
   for (const [verb, paused] of [
     ['pause', true],

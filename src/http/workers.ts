@@ -11,6 +11,7 @@ import { MAX_THREADS } from '../pool/threads.js'
 import { invalid } from '../submission.js'
 import type { JobTracker } from '../tracker.js'
 import { readBody } from './body.js'
+import { readQuery } from './query.js'
 import { route, sendJson } from './reply.js'
 import { pausesView, readStats, type StatsSources } from './stats-view.js'
 
@@ -18,7 +19,6 @@ export interface WorkerRoutes extends StatsSources {
   tracker: JobTracker
   metrics: Metrics
   types: JobTypes
-  nodes(): Node[]
   body_limit: number
 }
 
@@ -26,13 +26,24 @@ export interface WorkerRoutes extends StatsSources {
 export const which = z.strictObject({ type: z.string().min(1).optional() }).default({})
 export const bound = z.strictObject({ max_workers: z.int().min(1).max(MAX_THREADS) })
 
-export function workerRoutes(app: Express, options: WorkerRoutes): void {
-  const { store, tracker, dispatcher, metrics, types, nodes, body_limit } = options
+export const statsQuery = z.strictObject({
+  node: z.string().optional().describe('Only of the node with this id. Left out: of all nodes.'),
+})
+export const resizeQuery = z.strictObject({
+  node: z.string().optional().describe('The id of a node, or `all`. Left out: the node that answers.'),
+})
 
-  const view = () => readStats(options)
+/** A node that is drained takes no more jobs; what runs goes on. */
+export const DRAINING = [
+  ['drain', true],
+  ['resume', false],
+] as const
+
+export function workerRoutes(app: Express, options: WorkerRoutes): void {
+  const { store, tracker, metrics, types, nodes, body_limit } = options
 
   route(app, '/workers/stats', {
-    get: async (_req, res) => sendJson(res, 200, await view()),
+    get: async (req, res) => sendJson(res, 200, await readStats(options, readQuery(statsQuery, req.query).node)),
   })
 
   route(app, '/metrics', {
@@ -47,8 +58,9 @@ export function workerRoutes(app: Express, options: WorkerRoutes): void {
     async put(req: Request, res: Response) {
       const body = inspect(bound, await readBody(req, body_limit))
       if (!body.ok) throw invalid('invalid_request', body.findings)
-      dispatcher.resize(body.data.max_workers)
-      sendJson(res, 200, await view())
+      const { node } = readQuery(resizeQuery, req.query)
+      const { id } = await nodes.ask(node === 'all' ? null : (node ?? options.node), body.data)
+      sendJson(res, 200, await readStats(options, node === 'all' ? undefined : id))
     },
   }
   route(app, '/workers', resize, 'admin')
@@ -66,8 +78,16 @@ export function workerRoutes(app: Express, options: WorkerRoutes): void {
   route(app, '/workers/resume', pauseOrResume(false), 'admin')
 
   route(app, '/nodes', {
-    get: (_req, res) => sendJson(res, 200, { nodes: nodes().map(nodeView) }),
+    get: async (_req, res) => sendJson(res, 200, { nodes: (await nodes.list()).map(nodeView) }),
   })
+  for (const [verb, draining] of DRAINING) {
+    const drain = {
+      async post(req: Request, res: Response) {
+        sendJson(res, 200, nodeView(await nodes.ask(String(req.params.id), { draining })))
+      },
+    }
+    route(app, `/nodes/:id/${verb}`, drain, 'admin')
+  }
 
   const views = [...types.values()].map(typeView)
   route(app, '/types', {
@@ -89,7 +109,7 @@ export function knownType(name: string, types: JobTypes): void {
   throw new ServiceError('unknown_type', `there is no job type "${name.slice(0, 100)}"`, { errors })
 }
 
-function nodeView({ started_at, heartbeat_at, ...node }: Node) {
+function nodeView({ started_at, heartbeat_at, stats: _, ...node }: Node) {
   return { ...node, started_at: timestamp(started_at), heartbeat_at: timestamp(heartbeat_at) }
 }
 

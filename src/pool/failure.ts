@@ -54,6 +54,6 @@ function messageOf(thrown: unknown): string {
 /** What the schema says may hold texts of the payload, of any length. */
 export function payloadFailure(error: z.ZodError, limit: number): Failure {
   const [issue] = error.issues
-  const message = `the stored payload does not fit its type any more: /${issue?.path.join('/')}: ${issue?.message}`
+  const message = `the stored payload does not fit its type: /${issue?.path.join('/')}: ${issue?.message}`
   return { code: 'payload_invalid', ...textsOf(message, undefined, limit), retryable: false }
 }

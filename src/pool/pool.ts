@@ -70,6 +70,7 @@ interface Run extends RunKey, Errand {
 
 export function createPool(options: PoolOptions): Pool {
   const { limits } = options
+  /** A run that was lost to another node may still go on when its job is claimed here once more. */
   const runs = new Map<string, Run>()
   const overtaken = createOvertaken()
   const stops = new BroadcastChannel(options.name)
@@ -96,10 +97,7 @@ export function createPool(options: PoolOptions): Pool {
     onFailure: options.onFailure,
   })
 
-  const find = ({ id, run }: RunKey) => {
-    const entry = runs.get(id)
-    return entry?.run === run ? entry : undefined
-  }
+  const find = (key: RunKey) => runs.get(keyOf(key))
 
   function receive(message: ThreadMessage): void {
     const run = find(message)
@@ -199,7 +197,7 @@ export function createPool(options: PoolOptions): Pool {
       uncaught: null,
       timers: [],
     }
-    runs.set(id, entry)
+    runs.set(keyOf(job), entry)
     try {
       const { progress, outcome } = await reportOf(entry)
       if (progress !== null) advance(entry, progress)
@@ -208,7 +206,7 @@ export function createPool(options: PoolOptions): Pool {
       for (const timer of entry.timers) clearTimeout(timer)
       entry.calls.abort()
       entry.port?.close()
-      runs.delete(id)
+      runs.delete(keyOf(job))
     }
   }
 
@@ -242,6 +240,8 @@ export function createPool(options: PoolOptions): Pool {
     },
   }
 }
+
+const keyOf = ({ id, run }: RunKey) => `${id} ${run}`
 
 /** What was asked for wins over what the handler answered, except that a shutdown lets good work count. */
 function decide(run: Run, outcome: Outcome): Outcome {

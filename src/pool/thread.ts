@@ -170,7 +170,7 @@ function createSnooze() {
   }
 }
 
-/** The payload was checked at submission, but the type's file or config may have changed since. */
+/** A payload that came by SQL was not checked yet; others were, but the type's file or config may have changed since. */
 function parsePayload({ payload: schema }: JobDefinition, payload: unknown, config: unknown) {
   if (schema === undefined) return { success: true, data: payload } as const
   return (typeof schema === 'function' ? schema(config) : (schema as z.ZodType)).safeParse(payload)

@@ -6,6 +6,12 @@ export interface Histogram {
   max: number
 }
 
+/** As it is sent: places and what was counted there. */
+export interface PackedHistogram {
+  counts: [place: number, n: number][]
+  max: number
+}
+
 /** In milliseconds; null where nothing was measured. */
 export interface Durations {
   count: number
@@ -31,6 +37,22 @@ export function record(histogram: Histogram, ms: number): void {
   if (ms > histogram.max) histogram.max = ms
 }
 
+/** All of them together. */
+export function pack(histograms: readonly Histogram[]): PackedHistogram {
+  const counts: [number, number][] = []
+  sum(histograms).forEach((n, place) => {
+    if (n > 0) counts.push([place, n])
+  })
+  return { counts, max: Math.max(-1, ...histograms.map(({ max }) => max)) }
+}
+
+/** Places that there are not are left out: another version may cut time in other parts. */
+export function unpack({ counts, max }: PackedHistogram): Histogram {
+  const histogram = createHistogram()
+  for (const [place, n] of counts) if (place < SIZE) histogram.counts[place] = n
+  return { ...histogram, max }
+}
+
 export function clear(histogram: Histogram): void {
   histogram.counts.fill(0)
   histogram.max = -1
@@ -41,13 +63,18 @@ export function clear(histogram: Histogram): void {
  * exact below 32 ms and off by at most 1/32 (3.2 %) above. `max` is exact.
  */
 export function summarise(histograms: readonly Histogram[]): Durations {
-  const sums = new Float64Array(SIZE)
-  for (const { counts } of histograms) for (let i = 0; i < SIZE; i += 1) sums[i] = (sums[i] ?? 0) + (counts[i] ?? 0)
+  const sums = sum(histograms)
   const count = sums.reduce((sum, n) => sum + n, 0)
   if (count === 0) return { count, p50: null, p95: null, p99: null, max: null }
   const max = Math.max(...histograms.map((histogram) => histogram.max))
   const percentile = (percent: number) => Math.min(max, middleOf(indexAt(sums, Math.ceil((percent * count) / 100))))
   return { count, p50: percentile(50), p95: percentile(95), p99: percentile(99), max }
+}
+
+function sum(histograms: readonly Histogram[]): Float64Array {
+  const sums = new Float64Array(SIZE)
+  for (const { counts } of histograms) for (let i = 0; i < SIZE; i += 1) sums[i] = (sums[i] ?? 0) + (counts[i] ?? 0)
+  return sums
 }
 
 /** Where the `nth` shortest is. */

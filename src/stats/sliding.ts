@@ -1,11 +1,11 @@
 // Durations of the last quarter of an hour: a ring of one-minute histograms.
-import { clear, createHistogram, type Durations, type Histogram, record, summarise } from './histogram.js'
+import { clear, createHistogram, type Histogram, type PackedHistogram, pack, record } from './histogram.js'
 
 export interface SlidingDurations {
   /** `ms` is a whole number, 0 or more. */
   record(ms: number): void
   /** Over the minute that goes on and the fourteen before it. */
-  summary(): Durations
+  read(): PackedHistogram
   /** Nothing was recorded in that time. */
   empty(): boolean
 }
@@ -37,9 +37,9 @@ export function createSlidingDurations(clock: () => number): SlidingDurations {
       latest = minute()
       record(placeOf(latest).histogram, ms)
     },
-    summary() {
+    read() {
       const oldest = minute() - MINUTES + 1
-      return summarise(ring.filter(({ at }) => at >= oldest).map(({ histogram }) => histogram))
+      return pack(ring.filter(({ at }) => at >= oldest).map(({ histogram }) => histogram))
     },
     empty: () => latest <= minute() - MINUTES,
   }

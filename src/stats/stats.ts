@@ -1,7 +1,7 @@
 // What this node did lately and does now, kept from the events of its jobs; nothing of it is stored.
 import type { EventBus } from '../events.js'
 import { dueAt, type EventVerb, isFinal, type Job, type Rules } from '../job.js'
-import { type Durations, summarise } from './histogram.js'
+import type { PackedHistogram } from './histogram.js'
 import { createLastHour, type LastHour } from './last-hour.js'
 import { createLoad, type Throughput, type Windows } from './load.js'
 import { createSlidingDurations } from './sliding.js'
@@ -19,18 +19,7 @@ export interface StatsOptions {
   onMeasure?(type: string, what: 'wait' | 'run', ms: number): void
 }
 
-/** Of the runs that began (wait) and ended (run) on this node in the last 15 minutes. */
-export interface Measures {
-  /** From the time a job became due to the start of its run. */
-  wait_ms: Durations
-  /** From the start of a run to its end, whatever the outcome; a rescue ends runs of a process that died: none of ours. */
-  run_ms: Durations
-}
-
-/** Of a type without runs. */
-export const NOTHING_MEASURED: Measures = { wait_ms: summarise([]), run_ms: summarise([]) }
-
-interface RunningJob {
+export interface RunningJob {
   id: string
   type: string
   attempt: number
@@ -40,24 +29,26 @@ interface RunningJob {
   progress_note: string | null
 }
 
-export interface Slot {
-  slot: number
-  job: RunningJob | null
+interface Measured {
+  wait: PackedHistogram
+  run: PackedHistogram
 }
 
-export interface Stats extends Measures {
+/** Of this node, in a form that other nodes can add to theirs. */
+export interface NodeStats {
   /** Milliseconds since 1970: when the measurements began. */
   since: number
+  measured: Measured
   /**
    * Up to MEASURED_TYPES types that had runs in the last 15 minutes; those that came later have no measures of their
    * own and are part of the totals only.
    */
-  types: Map<string, Measures>
+  types: Record<string, Measured>
   throughput: Windows<Throughput>
   utilisation: Windows<number>
   last_hour: LastHour
   /** All up to `max_workers`, and those above it in which a job still runs. */
-  slots: Slot[]
+  slots: { slot: number; job: RunningJob | null }[]
 }
 
 /** A type takes at most 75 KB: nobody may make the service grow by using many. */
@@ -68,7 +59,7 @@ interface Run extends RunningJob {
 }
 
 /** Answers the function that reads the statistics. */
-export function createStats(options: StatsOptions): () => Stats {
+export function createStats(options: StatsOptions): () => NodeStats {
   const { bus, rules, max_workers, now, clock, onMeasure = () => {} } = options
   const since = now()
   const all = createMeters(clock)
@@ -152,7 +143,7 @@ export function createStats(options: StatsOptions): () => Stats {
     for (const [type, { wait, run }] of types) if (wait.empty() && run.empty()) types.delete(type)
   }
 
-  function slotList(): Slot[] {
+  function slotList(): NodeStats['slots'] {
     const bound = max_workers()
     const above = [...slots.keys()].filter((slot) => slot > bound).sort((a, b) => a - b)
     const numbers = [...Array.from({ length: bound }, (_, i) => i + 1), ...above]
@@ -163,8 +154,8 @@ export function createStats(options: StatsOptions): () => Stats {
     load.slots(slots.size, max_workers())
     return {
       since,
-      ...measuresOf(all),
-      types: new Map([...types].map(([type, meters]) => [type, measuresOf(meters)])),
+      measured: readOf(all),
+      types: Object.fromEntries([...types].map(([type, meters]) => [type, readOf(meters)])),
       throughput: load.throughput(),
       utilisation: load.utilisation(),
       last_hour: lastHour.read(),
@@ -181,6 +172,6 @@ function createMeters(clock: () => number) {
   return { wait: createSlidingDurations(clock), run: createSlidingDurations(clock) }
 }
 
-function measuresOf({ wait, run }: Meters): Measures {
-  return { wait_ms: wait.summary(), run_ms: run.summary() }
+function readOf({ wait, run }: Meters): Measured {
+  return { wait: wait.read(), run: run.read() }
 }

@@ -1,9 +1,10 @@
-// Opens the store that the settings name, whichever driver it has.
-import type { Database } from '../config.js'
+// Opens the store that the settings name, whichever driver it has, and the store of its artifacts.
+import { type ArtifactStore, createArtifactFolder } from '../artifacts.js'
+import type { Config, Database } from '../config.js'
 import type { DigestRules } from '../digests/events.js'
 import type { Rules } from '../job.js'
 import { openSqliteStore } from './sqlite/sqlite.js'
-import type { Store } from './store.js'
+import type { Store, TypeDefaults } from './store.js'
 
 export interface StoreOptions {
   /** Who this is: new at every start. */
@@ -12,6 +13,8 @@ export interface StoreOptions {
   lease: number
   /** Whose events the ends of jobs are. */
   digests: readonly DigestRules[]
+  /** Those that take jobs, for submissions by SQL. */
+  types: readonly TypeDefaults[]
   /** Told after each transaction: how many writes shared it, and its milliseconds. */
   onCommit(writes: number, ms: number): void
   /** Told whenever a full disk of this machine is in the way, also of opening the database. */
@@ -25,4 +28,11 @@ export async function openStore(database: Database, rules: Rules, options: Store
   if (database.driver === 'sqlite') return openSqliteStore(database.file, rules, options)
   const { openPostgresStore } = await import('./postgres/postgres.js')
   return openPostgresStore({ ...options, ...database }, rules)
+}
+
+/** After the store, which makes its tables. */
+export async function openArtifacts({ database, artifacts }: Config['data'], node: string): Promise<ArtifactStore> {
+  if (database.driver === 'sqlite' || artifacts.store === 'folder') return createArtifactFolder(artifacts.dir)
+  const { openPostgresArtifacts } = await import('./postgres/artifacts.js')
+  return openPostgresArtifacts({ source: database.source, schema: database.schema, node, dir: artifacts.dir })
 }

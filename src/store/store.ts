@@ -5,6 +5,7 @@ import type { ErrorRecord } from '../errors.js'
 import type { FinalStatus, Job, JobStatus, JobWithPayload, JsonText, Step } from '../job.js'
 import type { Totals } from '../schedules/totals.js'
 import type { Share } from '../slot-shares.js'
+import type { Cluster } from './cluster.js'
 
 /**
  * Every write is compare-and-set on (id, status, run) and durable when its promise resolves. The caller makes ids and
@@ -103,6 +104,8 @@ export interface Store {
   counts(): Promise<Counts>
   /** Why the store cannot be trusted with writes, or null while it can. */
   failure(): string | null
+  /** Who else works on it; null: nobody can. */
+  readonly cluster: Cluster | null
   /** Commits what was asked for before, then lets go of the database. */
   close(): Promise<void>
 }
@@ -122,6 +125,15 @@ export interface JobKey {
   fingerprint: string | null
   /** Milliseconds since 1970. */
   expires_at: number
+}
+
+/** What a job of a type gets where its submission says nothing, and what its payload may take. */
+export interface TypeDefaults {
+  name: string
+  timeout_ms: number
+  retry_count: number
+  /** Bytes. */
+  max_payload: number
 }
 
 export interface Accepted {

@@ -15,14 +15,25 @@ interface StoredJob {
   status: string
 }
 
+export interface AuditOptions {
+  /** What may pass without any job ending before they are taken for stuck. */
+  stuck_ms?: number
+  /** Whether this run may have gone on after a newer one of its job had begun. */
+  excused?(id: string, run: number): Promise<boolean>
+}
+
 const FINAL = ['completed', 'failed', 'cancelled']
-/** What may pass without any job ending before they are taken for stuck. */
-const STUCK_MS = 60_000
+const nobody = async () => false
 
 /** Waits until all jobs are final, then checks every promise about them. */
-export async function audit(server: Server, ledger: Ledger, folder: string): Promise<Audit> {
+export async function audit(
+  server: Server,
+  ledger: Ledger,
+  folder: string,
+  { stuck_ms = 60_000, excused = nobody }: AuditOptions = {},
+): Promise<Audit> {
   const violations: string[] = []
-  if (!(await drained(server))) violations.push('jobs are stuck: nothing ended for a minute')
+  if (!(await drained(server, stuck_ms))) violations.push(`jobs are stuck: nothing ended for ${stuck_ms / 1_000} s`)
   const jobs = await allJobs(server)
   const lines = readWitness(folder)
   violations.push(
@@ -30,7 +41,8 @@ export async function audit(server: Server, ledger: Ledger, folder: string): Pro
     ...(await refusedButStored(server, ledger, jobs, lines)),
     ...notFinal(jobs),
     ...(await endedTwice(server, jobs)),
-    ...overlaps(lines),
+    ...begunTwice(lines),
+    ...(await overlaps(lines, excused)),
     ...withoutEffect(jobs, lines),
   )
   const runs = new Map(lines.map(({ id, run }) => [id, run]))
@@ -46,7 +58,7 @@ export async function audit(server: Server, ledger: Ledger, folder: string): Pro
   return { violations, counts }
 }
 
-async function drained(server: Server): Promise<boolean> {
+async function drained(server: Server, stuck_ms: number): Promise<boolean> {
   let before = ''
   let since = performance.now()
   return until(
@@ -58,7 +70,7 @@ async function drained(server: Server): Promise<boolean> {
       const now = JSON.stringify([queued_jobs, ever.completed_jobs, ever.failed_jobs])
       if (now !== before) since = performance.now()
       before = now
-      return performance.now() - since > STUCK_MS && 'stuck'
+      return performance.now() - since > stuck_ms && 'stuck'
     },
     600_000,
   ).then((answer) => answer === 'yes')
@@ -116,14 +128,31 @@ async function endedTwice(server: Server, jobs: Map<string, StoredJob>): Promise
   )
 }
 
-/** An older run must not do anything once a newer one of the same job has begun, and no run begins twice. */
-function overlaps(lines: Line[]): string[] {
-  const latest = new Map<string, number>()
+function begunTwice(lines: Line[]): string[] {
+  const begun = new Set<string>()
   return lines.flatMap(({ what, id, run }) => {
-    const before = latest.get(id) ?? 0
-    latest.set(id, Math.max(run, before))
-    if (run < before) return [`run ${run} of ${id} went on after run ${before} had begun`]
-    return what === 'begin' && run === before ? [`run ${run} of ${id} began twice`] : []
+    if (what !== 'begin') return []
+    const twice = begun.has(`${id} ${run}`)
+    begun.add(`${id} ${run}`)
+    return twice ? [`run ${run} of ${id} began twice`] : []
+  })
+}
+
+/** An older run must not do anything once a newer one of the same job has begun. */
+async function overlaps(lines: Line[], excused: NonNullable<AuditOptions['excused']>): Promise<string[]> {
+  const found: string[] = []
+  for (const [{ id, run }, newer] of overtaken(lines))
+    if (!(await excused(id, run))) found.push(`run ${run} of ${id} went on after run ${newer} had begun`)
+  return found
+}
+
+/** What runs did after a newer one of their job had begun, and which that was. */
+export function overtaken(lines: Line[]): [Line, number][] {
+  const latest = new Map<string, number>()
+  return lines.flatMap((line): [Line, number][] => {
+    const newest = Math.max(line.run, latest.get(line.id) ?? 0)
+    latest.set(line.id, newest)
+    return line.run < newest ? [[line, newest]] : []
   })
 }
 

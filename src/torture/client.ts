@@ -14,8 +14,8 @@ export function createLedger(): Ledger {
   return { acknowledged: new Map(), refused: new Set(), unknown: new Set() }
 }
 
-/** Pieces of work, weight in the payload, and fields of a submission. */
-type Witnessing = { rounds?: number; pad?: string } & Record<string, unknown>
+/** Pieces of work and pauses between them, weight in the payload, and fields of a submission. */
+export type Witnessing = { rounds?: number; pause?: number; pad?: string } & Record<string, unknown>
 
 let tokens = 0
 
@@ -25,13 +25,13 @@ export async function submit(
   ledger: Ledger,
   job: Witnessing = {},
 ): Promise<{ status: number; id: string | null }> {
-  const { rounds, pad, ...envelope } = job
+  const { rounds, pause, pad, ...envelope } = job
   tokens += 1
   const token = `t${tokens}`
   try {
     const { status, body } = await server.call('POST', '/jobs', {
       type: 'witness',
-      payload: { token, rounds, pad },
+      payload: { token, rounds, pause, pad },
       ...envelope,
     })
     if (status === 202) ledger.acknowledged.set(token, body.id)

@@ -35,6 +35,8 @@ export interface LaunchOptions {
   wrapper?: readonly string[]
   /** Arguments of Node before the program. */
   node?: readonly string[]
+  /** The file of its log. */
+  log?: string
 }
 
 const START_LIMIT_MS = 60_000
@@ -43,9 +45,10 @@ const CALL_LIMIT_MS = 60_000
 const SOCKETS = 64
 
 /** Starts the program and does not wait for anything. Its log goes to a file: a pipe that nobody reads would hold it up. */
-export function launch(bench: Bench, folder: string, { env = {}, wrapper = [], node = [] }: LaunchOptions = {}) {
+export function launch(bench: Bench, folder: string, options: LaunchOptions = {}) {
+  const { env = {}, wrapper = [], node = [] } = options
   bench.interrupted.throwIfAborted()
-  const path = join(folder, 'server.log')
+  const path = logFile(folder, options)
   const log = openSync(path, 'a')
   const before = readFileSync(path, 'utf8').length
   const command = [...wrapper, process.execPath, ...node, bench.main, '--port', '0']
@@ -61,6 +64,8 @@ export function launch(bench: Bench, folder: string, { env = {}, wrapper = [], n
   })
   return { child, exit, text: () => readFileSync(path, 'utf8').slice(before) }
 }
+
+const logFile = (folder: string, { log = 'server.log' }: LaunchOptions) => join(folder, log)
 
 /** Starts it and waits until it listens; null where it ended before. */
 export async function startOrEnd(bench: Bench, folder: string, options?: LaunchOptions): Promise<Server | null> {
@@ -91,10 +96,10 @@ export async function startOrEnd(bench: Bench, folder: string, options?: LaunchO
   }
 }
 
-export async function start(bench: Bench, folder: string, options?: LaunchOptions): Promise<Server> {
+export async function start(bench: Bench, folder: string, options: LaunchOptions = {}): Promise<Server> {
   const server = await startOrEnd(bench, folder, options)
   if (server !== null) return server
-  throw new Error(`the server did not start: ${readFileSync(join(folder, 'server.log'), 'utf8').slice(-500)}`)
+  throw new Error(`the server did not start: ${readFileSync(logFile(folder, options), 'utf8').slice(-500)}`)
 }
 
 /** Kills the server at the end, also where `body` fails; `body` may have ended it before. */

@@ -1,10 +1,15 @@
 // jobmill torture: tries every fault against a build on this machine, and writes down what was seen.
-import { writeFileSync } from 'node:fs'
-import { cpus, release, type } from 'node:os'
 import type { Bench, Fault, Finding } from './bench.js'
 import { cancels } from './faults/cancels.js'
 import { fullQueue, slowClients, spinningSlots } from './faults/clients.js'
 import { movedClock } from './faults/clock.js'
+import { crowd } from './faults/cluster/crowd.js'
+import { killedNodes } from './faults/cluster/kills.js'
+import { badLines } from './faults/cluster/lines.js'
+import { databaseRestarts } from './faults/cluster/restarts.js'
+import { skewedClocks } from './faults/cluster/skew.js'
+import { stoppedNodes } from './faults/cluster/stops.js'
+import { racedTicks } from './faults/cluster/ticks.js'
 import { lateWrites } from './faults/fence.js'
 import { damagedFiles } from './faults/files.js'
 import { badHandlers } from './faults/handlers.js'
@@ -16,7 +21,10 @@ import { signals } from './faults/signals.js'
 import { fullDisk } from './faults/space.js'
 import { killedAtTicks } from './faults/ticks.js'
 
-export const FAULTS: readonly Fault[] = [
+export type Driver = 'sqlite3' | 'postgres'
+
+/** Of one node on SQLite. */
+const NODE_FAULTS: readonly Fault[] = [
   killUnderLoad,
   powerCut,
   ioErrors,
@@ -34,8 +42,21 @@ export const FAULTS: readonly Fault[] = [
   killedAtTicks,
 ]
 
-/** Faults that are tried side by side. */
-const LANES = 2
+/** Of several nodes on PostgreSQL. */
+const CLUSTER_FAULTS: readonly Fault[] = [
+  killedNodes,
+  stoppedNodes,
+  databaseRestarts,
+  badLines,
+  skewedClocks,
+  racedTicks,
+  crowd,
+]
+
+export const FAULTS: Record<Driver, readonly Fault[]> = { sqlite3: NODE_FAULTS, postgres: CLUSTER_FAULTS }
+
+/** Faults that are tried side by side: those of several nodes keep the machine busy alone. */
+const LANES: Record<Driver, number> = { sqlite3: 2, postgres: 1 }
 
 export interface Row {
   fault: Fault
@@ -47,16 +68,17 @@ export interface Row {
 }
 
 export interface TortureOptions extends Omit<Bench, 'interrupted'> {
+  driver: Driver
   /** Numbers of the faults to try; null: all. */
   only: readonly number[] | null
   tell(line: string): void
 }
 
 /** Tries the faults, those that need a quiet machine first and one by one. Rows are in the order of FAULTS. */
-export async function torture({ only, tell, ...options }: TortureOptions): Promise<Row[]> {
+export async function torture({ driver, only, tell, ...options }: TortureOptions): Promise<Row[]> {
   const interrupted = new AbortController()
   const bench = { ...options, interrupted: interrupted.signal }
-  const chosen = FAULTS.filter(({ number }) => only === null || only.includes(number))
+  const chosen = FAULTS[driver].filter(({ number }) => only === null || only.includes(number))
   const rows: Row[] = []
   const waiting = chosen.filter(({ quiet }) => !quiet)
   // A terminal's Ctrl-C ends the servers too. What is under way then fails, and cleans up after itself.
@@ -73,7 +95,7 @@ export async function torture({ only, tell, ...options }: TortureOptions): Promi
   }
 
   await lane(chosen.filter(({ quiet }) => quiet))
-  await Promise.all(Array.from({ length: LANES }, () => lane(waiting)))
+  await Promise.all(Array.from({ length: LANES[driver] }, () => lane(waiting)))
   process.off('SIGINT', interrupt)
   process.off('SIGTERM', interrupt)
   return rows.sort((a, b) => a.fault.number - b.fault.number)
@@ -108,44 +130,3 @@ function details({ finding, missing }: Row): string {
   if (finding === null) return `: ${missing}`
   return finding.violations.map((violation) => `\n      ${violation}`).join('')
 }
-
-/** As a page of the documentation. */
-export function writeReport(file: string, rows: readonly Row[], version: string, today: string): void {
-  const table = rows.map((row) => {
-    const { fault, finding } = row
-    const seen =
-      finding === null ? `not tried: ${row.missing}` : [...new Set(finding.violations)].join('; ') || 'as expected'
-    const cells = [fault.number, fault.name, fault.expected, seen, finding?.rounds ?? 0, counts(finding)]
-    return `| ${cells.map((cell) => String(cell).replaceAll('|', '\\|')).join(' | ')} |`
-  })
-  const machine = `${type()} ${release().split('-')[0]}, ${cpus().length} cores, Node ${process.versions.node}`
-  writeFileSync(file, [...PREFACE, `${today}, jobmill ${version}, ${machine}:`, '', ...HEAD, ...table, ''].join('\n'))
-}
-
-function counts(finding: Finding | null): string {
-  const entries = Object.entries(finding?.counts ?? {}).filter(([, n]) => n > 0)
-  return entries.map(([name, n]) => `${name} ${n.toLocaleString('en')}`).join(', ')
-}
-
-const PREFACE = [
-  '# Reliability',
-  '',
-  'What jobmill promises when things go wrong, and what was seen when they did. `jobmill torture --report FILE` writes',
-  'this page: it starts real servers in folders of their own, does to them what the table says, and then checks them.',
-  '',
-  'The checker knows what clients were told and what handlers did: clients write down which submissions were',
-  'acknowledged (202), refused, or left unknown; handlers append the id and run of their job to a file. After recovery,',
-  'when all jobs have ended, it demands that all acknowledged jobs are stored and no refused one is, that each ended',
-  'once, that no older run of a job did anything after a newer one had begun, and that each completed job did its work.',
-  '',
-  'Each check is itself checked (`npm run test:faults`): builds with one protection taken out must be caught.',
-  '`synchronous=NORMAL` instead of `FULL` by 2, an answer before the commit by 3, an outcome without its fence by 14,',
-  'writes outside of a transaction by 4, a tick that is over, or events that are gone, only after the transaction of',
-  'their job by 15.',
-  '',
-  'What a machine lacks is skipped and says so: 2 and 4 need root and the right to mount, 3 needs strace, 2 and 12 need',
-  'Linux. What no run on one machine can show: disks that lie about fsync, and memory that flips.',
-  '',
-]
-
-const HEAD = ['| | Fault | Expected | Seen | Rounds | Counts |', '| --: | --- | --- | --- | --: | --- |']

@@ -2,21 +2,22 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Real work of `rounds` pieces, between a line that it begins and one that it ends. */
+/** Real work of `rounds` pieces, with pauses of so many milliseconds, between a line that it begins and one that it ends. */
 const TYPE = `import { appendFileSync } from 'node:fs'
 import { createHash } from 'node:crypto'
-import { setImmediate } from 'node:timers/promises'
-export default { timeout: '60s', retry_count: 3, backoff: { base: '10ms', max: '50ms' }, async run({ token, rounds = 5 }, ctx) {
+import { setImmediate, setTimeout } from 'node:timers/promises'
+export default { timeout: '60s', retry_count: 3, backoff: { base: '10ms', max: '50ms' }, async run({ token, rounds = 5, pause }, ctx) {
   const note = (what) => appendFileSync(process.env.TORTURE_WITNESS, [what, ctx.id, ctx.run, token].join(' ') + '\\n')
   note('begin')
   let digest = ctx.id
   for (let i = 0; i < rounds; i += 1) {
     ctx.signal.throwIfAborted()
     for (let j = 0; j < 200; j += 1) digest = createHash('sha256').update(digest).digest('hex')
-    await setImmediate()
+    await (pause === undefined ? setImmediate() : setTimeout(pause))
+    if (pause > 20) void ctx.progress((100 * i) / rounds)
   }
   note('end')
-  return { digest }
+  return { digest, run: ctx.run }
 } }`
 
 export interface Line {
@@ -41,7 +42,7 @@ export function witnessFolder(settings: Settings = {}, types: Record<string, str
   }
 }
 
-interface Settings {
+export interface Settings {
   server?: object
   data?: object
   worker?: object

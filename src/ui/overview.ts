@@ -38,10 +38,12 @@ function slots(stats: StatsView): Html {
 
 /** What runs in each. */
 export function slotTable({ slots }: Pick<StatsView, 'slots'>): Html {
-  const rows = slots.map(({ slot, job }) => {
-    if (job === null) return html`<tr><th scope="row">${slot}</th><td colspan="4" class="quiet">free</td></tr>`
+  const several = new Set(slots.map(({ node }) => node)).size > 1
+  const rows = slots.map(({ node, slot, job }) => {
+    const name = html`<th scope="row">${slot}${several ? html`<br><span class="quiet">${node}</span>` : ''}</th>`
+    if (job === null) return html`<tr>${name}<td colspan="4" class="quiet">free</td></tr>`
     const { id, type, attempt, progress, progress_note } = job
-    return html`<tr><th scope="row">${slot}</th><td>${type}</td><td>${jobLink(id)}</td>
+    return html`<tr>${name}<td>${type}</td><td>${jobLink(id)}</td>
 <td>${measured(progress, `${type} in slot ${slot}`)}</td><td class="note">${progress_note === null ? `attempt ${attempt}` : visible(progress_note)}</td></tr>`
   })
   return table('Slots', ['Slot', 'Type', 'Job', 'Progress', 'Note'], rows, 'no slots')

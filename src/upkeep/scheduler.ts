@@ -11,7 +11,7 @@ export function createScheduler(firing: Firing, bus: EventBus, now: () => number
     return next_at === null ? Number.POSITIVE_INFINITY : next_at - now()
   })
   bus.subscribe((event) => {
-    if (event.kind === 'schedule') loop.within(0)
+    if (event.kind === 'schedule' || (event.kind === 'elsewhere' && event.schedules)) loop.within(0)
     // Its schedule may have waited for the end.
     if (event.kind === 'job' && event.job.schedule !== null && isFinal(event.job.status)) loop.within(0)
   })

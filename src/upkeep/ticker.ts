@@ -11,6 +11,7 @@ export function createTicker({ tracker, bus, now }: { tracker: JobTracker; bus: 
     return next_due === null ? Number.POSITIVE_INFINITY : next_due - now()
   })
   bus.subscribe((event) => {
+    if (event.kind === 'elsewhere' && event.due_at !== null) loop.within(event.due_at - now())
     if (event.kind !== 'job' || event.job.status === 'processing' || isFinal(event.job.status)) return
     // One that ends may have more dependents than one write tells.
     if (event.verb === 'unblock') loop.within(0)

@@ -81,10 +81,10 @@ test('shows the slots with what they run, and how busy they are', async () => {
   await expect.poll(async () => (await get(id)).progress, { timeout: 20_000 }).toBe(10)
   const { started_at } = await get(id)
   const job = { id, type: 'polite', attempt: 1, started_at, progress: 10, progress_note: 'waiting for my signal' }
-  const { slots, utilisation } = (await http.get('/workers/stats')).body
+  const { node, slots, utilisation } = (await http.get('/workers/stats')).body
   expect(slots).toEqual([
-    { slot: 1, job },
-    { slot: 2, job: null },
+    { node, slot: 1, job },
+    { node, slot: 2, job: null },
   ])
   expect(utilisation.last_1m).toBeGreaterThan(0)
   expect(utilisation.last_1m).toBeLessThanOrEqual(0.5)

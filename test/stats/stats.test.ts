@@ -6,6 +6,7 @@ import { createEventBus } from '../../src/events.js'
 import { type Job, type Step, transition, type Verb } from '../../src/job.js'
 import { newJob } from '../../src/new-job.js'
 import { createStats } from '../../src/stats/stats.js'
+import { sumUp } from '../../src/stats/sum.js'
 
 const START = 1_750_000_000_000
 const RULES = { priority_aging: 3_600_000, poison_after: 3 }
@@ -19,13 +20,14 @@ function startNode(slots = 4) {
   let ids = 0
   let max_workers = slots
   const bus = createEventBus()
-  const stats = createStats({
+  const read = createStats({
     bus,
     rules: RULES,
     max_workers: () => max_workers,
     now: () => wall,
     clock: () => elapsed,
   })
+  const stats = () => sumUp([{ id: 'n', stats: read() }])
 
   function submit(type = 'a', more: { priority?: number; run_at?: number } = {}): Job {
     ids += 1
@@ -158,7 +160,7 @@ describe('the slots', () => {
     const { bus, stats, submit, claim, complete, wait } = startNode(3)
     wait(5)
     const job = claim(submit('b'), 2)
-    const idle = (slot: number) => ({ slot, job: null })
+    const idle = (slot: number) => ({ node: 'n', slot, job: null })
     const running = { id: job.id, type: 'b', attempt: 1, started_at: START + 5, progress: 0, progress_note: null }
     expect(stats().slots).toMatchObject([idle(1), { slot: 2, job: running }, idle(3)])
     bus.publish({ kind: 'progress', id: job.id, run: job.run, progress: 40, note: 'nearly' })
@@ -175,7 +177,7 @@ describe('the slots', () => {
     node.resize(1)
     expect(node.stats().slots.map(({ slot }) => slot)).toEqual([1, 3])
     node.complete(job)
-    expect(node.stats().slots).toEqual([{ slot: 1, job: null }])
+    expect(node.stats().slots).toEqual([{ node: 'n', slot: 1, job: null }])
   })
 
   test('belong to the job claimed last, though the outcome of the one before comes late', () => {

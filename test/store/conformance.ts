@@ -3,6 +3,7 @@ import { describe } from 'vitest'
 import { batching } from './suite/batches.js'
 import { cancelling } from './suite/cancel.js'
 import { claiming } from './suite/claim.js'
+import { meeting } from './suite/cluster.js'
 import { counting } from './suite/counts.js'
 import { depending } from './suite/dependencies.js'
 import { digesting } from './suite/digests.js'
@@ -42,7 +43,10 @@ export function storeConformance(name: string, createHarness: () => Promise<Harn
     describe('prune, remove, artifacts and scan', () => pruning(stage))
     describe('get, list and attempts', () => reading(stage))
     describe('counts and close', () => counting(stage))
-    describe.skipIf(alone !== undefined)(`several nodes${alone ? ` (none here: ${alone})` : ''}`, () => sharing(stage))
+    describe.skipIf(alone !== undefined)(`several nodes${alone ? ` (none here: ${alone})` : ''}`, () => {
+      sharing(stage)
+      meeting(stage)
+    })
     // Each call of a walk takes a server many times as long.
     describe('any sequence of calls', () => walking(stage, alone === undefined ? 20 : 60))
   })

@@ -29,10 +29,33 @@ describe.skipIf(postgresMissing !== null)(`opening PostgreSQL (${postgresMissing
 
   test('a schema of a newer jobmill is refused, with what to do', async () => {
     await (await open('newer', 'a')).close()
-    await server.ask('INSERT INTO newer.migrations VALUES (9999)')
+    await server.ask('INSERT INTO newer.migrations VALUES (9999, 9998)')
     const opening = open('newer', 'b')
     await expect(opening).rejects.toThrow(StoreOpenError)
-    await expect(opening).rejects.toThrow(/of version 9999, .* use a newer jobmill/)
+    await expect(opening).rejects.toThrow(
+      /of version 9999, which takes a jobmill that knows version 9998, .* use a newer/,
+    )
+  })
+
+  test('a schema of a newer jobmill with which this one can work is served', async () => {
+    await (await open('later', 'a')).close()
+    await server.ask('ALTER TABLE later.jobs ADD COLUMN later text')
+    await server.ask('INSERT INTO later.migrations VALUES (9999, 1)')
+    const store = await open('later', 'b')
+    await store.submit([aJob()], NO_BOUNDS)
+    expect((await store.counts()).a?.now).toEqual({ pending: 1 })
+    await store.close()
+  })
+
+  test('a role that owns the schema needs no right to make one', async () => {
+    await server.ask('CREATE ROLE plain LOGIN')
+    await server.ask('CREATE SCHEMA owned AUTHORIZATION plain')
+    const source = server.url().replace('//postgres', '//plain')
+    const store = await openPostgresStore({ source, schema: 'owned', node: 'a', lease: 60_000 }, RULES)
+    await store.submit([aJob()], NO_BOUNDS)
+    await store.close()
+    const other = openPostgresStore({ source, schema: 'not_there', node: 'a', lease: 60_000 }, RULES)
+    await expect(other).rejects.toThrow(/cannot be used: permission denied/)
   })
 
   test('a server that is not there is told as such', async () => {

@@ -44,23 +44,29 @@ describe.skipIf(postgresMissing !== null)(`the store on PostgreSQL (${postgresMi
       return store
     }
 
-    const expire = (node: string) =>
-      ask(`UPDATE "${schema}".nodes SET heartbeat_at = heartbeat_at - lease WHERE id = $1`, [node])
+    const cut = (node: string) =>
+      ask('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1', [`jobmill ${node}`])
+
+    /** All others have been there for long enough to say so. */
+    async function expire(node: string): Promise<void> {
+      await ask(`UPDATE "${schema}".nodes SET heartbeat_at = heartbeat_at - lease WHERE id = $1`, [node])
+      await ask(`UPDATE "${schema}".nodes SET steady_since = steady_since - lease WHERE id <> $1`, [node])
+    }
 
     return {
       nodes: 3,
       open,
       /** Its connections are cut, with all that it had not committed, and its lease is over. */
       async crash(node, next) {
-        await ask('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1', [
-          `jobmill ${node}`,
-        ])
+        await cut(node)
         await stores.get(node)?.close()
         stores.delete(node)
+        const store = await open(next)
         await expire(node)
-        return open(next)
+        return store
       },
       expire,
+      cut,
       async close() {
         await Promise.all([...stores.values()].map((store) => store.close()))
         await ask(EMPTY.replaceAll("'%'", `'${schema}'`))

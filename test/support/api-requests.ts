@@ -207,9 +207,19 @@ export async function* goodRequests(
 
   // Workers.
   yield { method: 'get', path: '/workers/stats', expected: 200 }
+  yield { method: 'get', path: '/workers/stats', query: '?node=nobody', expected: 404 }
+  yield { method: 'get', path: '/workers/stats', query: '?a=b', expected: 400 }
+  const [{ id: node }] = (await http.get('/nodes')).body.nodes
   yield { method: 'get', path: '/nodes', expected: 200 }
+  for (const verb of ['drain', 'resume']) {
+    yield { method: 'post', path: `/nodes/{id}/${verb}`, values: [node], expected: 200 }
+    yield { method: 'post', path: `/nodes/{id}/${verb}`, values: ['nobody'], expected: 404 }
+  }
   yield { method: 'get', path: '/types', expected: 200 }
   yield { method: 'put', path: '/workers', init: json({ max_workers: 3 }), expected: 200 }
+  yield { method: 'put', path: '/workers', query: '?node=all', init: json({ max_workers: 3 }), expected: 200 }
+  yield { method: 'put', path: '/workers', query: '?node=nobody', init: json({ max_workers: 3 }), expected: 404 }
+  yield { method: 'put', path: '/workers', query: '?nodes=all', init: json({ max_workers: 3 }), expected: 400 }
   yield { method: 'put', path: '/workers', init: json({ max_workers: 0 }), expected: 422 }
   for (const verb of ['pause', 'resume']) {
     yield { method: 'post', path: `/workers/${verb}`, init: json({ type: 'greet' }), expected: 200 }

@@ -1,6 +1,7 @@
 // jobmill as a process of its own, from the build: started, asked over HTTP, sent signals, killed.
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { onTestFinished } from 'vitest'
 import type { JobBody } from './service.js'
 import { until } from './until.js'
@@ -12,9 +13,15 @@ export interface Exit {
   signal: NodeJS.Signals | null
 }
 
-/** Starts the program in `folder`, inside another program if `within` says so, and does not wait for anything. */
-export function launch(folder: string, args: string[] = [], env: NodeJS.ProcessEnv = {}, within: string[] = []) {
-  const [command = '', ...rest] = [...within, process.execPath, MAIN, ...args]
+/** Starts the program in `folder`, inside another program if `within` says so, of the build with that `main`, and does not wait for anything. */
+export function launch(
+  folder: string,
+  args: string[] = [],
+  env: NodeJS.ProcessEnv = {},
+  within: string[] = [],
+  main = MAIN,
+) {
+  const [command = '', ...rest] = [...within, process.execPath, main, ...args]
   const child: ChildProcess = spawn(command, rest, {
     cwd: folder,
     env: { PATH: process.env.PATH, ...env },
@@ -37,8 +44,8 @@ export function launch(folder: string, args: string[] = [], env: NodeJS.ProcessE
 }
 
 /** Starts the service on a free port and waits until it says that it is ready. */
-export async function startProcess(folder: string, env: NodeJS.ProcessEnv = {}, within: string[] = []) {
-  const process = launch(folder, ['--port', '0'], env, within)
+export async function startProcess(folder: string, env: NodeJS.ProcessEnv = {}, within: string[] = [], main = MAIN) {
+  const process = launch(folder, ['--port', '0'], env, within, main)
   const { child, exit, output, errors } = process
   const url = await until('the service listens', () => {
     if (child.exitCode !== null) throw new Error(`ended with ${child.exitCode}: ${errors()}${output()}`)
@@ -88,4 +95,10 @@ export async function startProcess(folder: string, env: NodeJS.ProcessEnv = {}, 
       return exit
     },
   }
+}
+
+/** As `ps` counts it, shared libraries included. */
+export async function residentBytes(pid: number): Promise<number> {
+  const { stdout } = await promisify(execFile)('ps', ['-o', 'rss=', '-p', String(pid)])
+  return Number(stdout) * 1_024
 }

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSy
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { createArtifactFolder } from '../../src/artifacts.js'
 import { createEventBus, type ServiceEvent } from '../../src/events.js'
 import { createIds } from '../../src/ids.js'
 import { createTracker } from '../../src/tracker.js'
@@ -195,7 +196,8 @@ test('a database that is full on a disk that is not takes submissions again as s
   await disk.start()
   const { bus, refusal } = disk
   const parts = { node: 'n', rules: RULES, bounds: NO_BOUNDS, now: Date.now, newId: createIds(Date.now) }
-  const tracker = createTracker({ store, bus, ...parts, refusal, random: () => 0 })
+  const files = createArtifactFolder(folder)
+  const tracker = createTracker({ store, files, bus, ...parts, refusal, random: () => 0 })
   const job = {
     type: 'a',
     payload: `"${'x'.repeat(20_000)}"`,

@@ -1,5 +1,6 @@
 // Retention: which jobs go when, by status and type, on a real store.
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { createArtifactFolder } from '../../src/artifacts.js'
 import { createEventBus } from '../../src/events.js'
 import { createIds } from '../../src/ids.js'
 import type { Step } from '../../src/job.js'
@@ -8,6 +9,7 @@ import { createTracker } from '../../src/tracker.js'
 import { createPruner, policiesOf } from '../../src/upkeep/pruner.js'
 import { openFresh } from '../store/open.js'
 import { aJob, anError, complete, NO_BOUNDS, RULES, T0, wholly } from '../store/suite/stage.js'
+import { freshFolder } from '../support/folder.js'
 import { until } from '../support/until.js'
 
 const FOREVER: Retention = { completed: {}, failed: {}, cancelled: {} }
@@ -24,7 +26,8 @@ async function pruned(
   const { store } = openFresh()
   const bus = createEventBus()
   const parts = { node: 'n', rules: RULES, bounds: NO_BOUNDS, now: () => now, newId: createIds(() => now) }
-  const tracker = createTracker({ store, bus, ...parts, refusal: () => null, random: () => 0 })
+  const files = createArtifactFolder(freshFolder())
+  const tracker = createTracker({ store, files, bus, ...parts, refusal: () => null, random: () => 0 })
   for (const { name } of types)
     for (const step of steps) {
       await store.submit(

@@ -1,12 +1,10 @@
 // The job type `export` in real threads and processes: terminated in the middle of a query, and with a million rows.
-import { execFile } from 'node:child_process'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { expect, test } from 'vitest'
 import { Database } from '../../src/store/sqlite/binding.js'
 import { freshFolder } from '../support/folder.js'
-import { startProcess } from '../support/process.js'
+import { residentBytes, startProcess } from '../support/process.js'
 import { until } from '../support/until.js'
 
 const EXPORT = new URL('../../dist/workers/export/index.js', import.meta.url).href
@@ -92,10 +90,4 @@ test('a service exports 1,000,000 rows within 150 MB of memory, and what it wrot
 async function reachesNow(url: string, id: string) {
   const job = (await (await fetch(`${url}/jobs/${id}`)).json()) as { status: string; progress_note: string }
   return ['completed', 'failed'].includes(job.status) && job
-}
-
-/** As `ps` counts it, shared libraries included. */
-async function residentBytes(pid: number): Promise<number> {
-  const { stdout } = await promisify(execFile)('ps', ['-o', 'rss=', '-p', String(pid)])
-  return Number(stdout) * 1_024
 }

@@ -116,6 +116,7 @@ export const why = z.strictObject({
         obstacle('due_time', { run_at: timestamp }),
         obstacle('paused', { type: z.string().nullable() }),
         obstacle('type_unavailable', { type: z.string() }),
+        obstacle('no_node', { type: z.string() }),
         obstacle('concurrency_key', { concurrency_key: z.string(), job: z.string(), status: jobStatus }),
         obstacle('rate', { type: z.string(), next_at: timestamp }),
         obstacle('type_saturated', { type: z.string(), concurrency: count() }),

@@ -160,10 +160,11 @@ export const stats = {
   },
   slots: [
     {
+      node: 'host-1-3f2a91bc',
       slot: 1,
       job: { id: ID, type: 'export', attempt: 1, started_at: AT, progress: 40, progress_note: '4,000 of 10,000 rows' },
     },
-    { slot: 2, job: null },
+    { node: 'host-1-3f2a91bc', slot: 2, job: null },
   ],
 }
 
@@ -180,6 +181,7 @@ export const node = {
   active_workers: 1,
   threads: 2,
   memory_bytes: 104_857_600,
+  types: ['cleanup', 'email', 'export'],
   trouble: null,
 }
 

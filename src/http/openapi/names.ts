@@ -55,6 +55,7 @@ export const NAMED = {
   Durations: upkeep.durations,
   Pauses: upkeep.pauses,
   Stats: upkeep.stats,
+  Node: upkeep.node,
   TypeList: upkeep.typeList,
   Alive: upkeep.alive,
   Ready: upkeep.ready,

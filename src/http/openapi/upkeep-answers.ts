@@ -126,11 +126,11 @@ export const stats = z
     cancelled_jobs: count(),
     jobs_by_status: countsByStatus,
     ...pauses.shape,
-    max_workers: z.int().min(1),
+    max_workers: count(),
     threads: count(),
     queue_size: count(),
-    node: z.string(),
-    since: timestamp.describe('When the measurements of this node began.'),
+    node: z.string().describe('The one that was asked for, or that answers.'),
+    since: timestamp.describe('When the first of the measurements began.'),
     utilisation: inWindows(z.number().min(0)),
     throughput: inWindows(throughput),
     ...measures,
@@ -148,6 +148,7 @@ export const stats = z
     ),
     slots: z.array(
       z.strictObject({
+        node: z.string(),
         slot: z.int().min(1),
         job: z
           .strictObject({
@@ -164,25 +165,25 @@ export const stats = z
   })
   .describe('The first four fields keep names and meanings for ever.')
 
-export const nodeList = z.strictObject({
-  nodes: z.array(
-    z.strictObject({
-      id: z.string().describe('New at every start.'),
-      state: z.enum(['starting', 'alive', 'draining']),
-      host: z.string(),
-      pid: z.int().min(1),
-      version: z.string(),
-      node_version: z.string(),
-      started_at: timestamp,
-      heartbeat_at: timestamp,
-      max_workers: z.int().min(1),
-      active_workers: count().describe('Slots in which a job runs.'),
-      threads: count(),
-      memory_bytes: count(),
-      trouble: z.string().nullable().describe('Why it takes no jobs.'),
-    }),
-  ),
+export const node = z.strictObject({
+  id: z.string().describe('New at every start.'),
+  state: z
+    .enum(['starting', 'alive', 'draining', 'lost'])
+    .describe('`lost`: it was not heard of for as long as its lease; its jobs run again elsewhere.'),
+  host: z.string(),
+  pid: count(),
+  version: z.string(),
+  node_version: z.string(),
+  started_at: timestamp,
+  heartbeat_at: timestamp,
+  max_workers: count(),
+  active_workers: count().describe('Slots in which a job runs.'),
+  threads: count(),
+  memory_bytes: count(),
+  types: z.array(z.string()).describe('Those that it runs.'),
+  trouble: z.string().nullable().describe('Why it takes no jobs.'),
 })
+export const nodeList = z.strictObject({ nodes: z.array(node) })
 
 export const typeList = z.strictObject({
   types: z.array(

@@ -1,9 +1,9 @@
 // Operations on the workers: what they do, how many there may be, which types they run.
-import { bound, which } from '../workers.js'
+import { bound, DRAINING, resizeQuery, statsQuery, which } from '../workers.js'
 import { stats as exampleStats, exportType, node } from './examples.js'
 import { json, jsonExamples, type Operation } from './operation.js'
 import { OF_BODIES, OF_WRITES } from './problems.js'
-import { nodeList, pauses, stats, typeList } from './upkeep-answers.js'
+import { nodeList, node as oneNode, pauses, stats, typeList } from './upkeep-answers.js'
 
 export const workerOperations: readonly Operation[] = [
   {
@@ -15,11 +15,12 @@ export const workerOperations: readonly Operation[] = [
     scope: 'jobs:read',
     answers: {
       200: {
-        description: 'Counts of the whole service, measurements of this node.',
+        description: 'Counts of the whole service, measurements of its nodes.',
         content: json(stats, exampleStats),
       },
     },
-    problems: [],
+    query: statsQuery,
+    problems: ['invalid_query', 'node_not_found'],
   },
   {
     method: 'put',
@@ -27,11 +28,13 @@ export const workerOperations: readonly Operation[] = [
     id: 'resizeWorkers',
     tag: 'workers',
     summary: 'Change how many jobs run at once',
-    description: 'On this node, until it is restarted. Jobs that run go on.',
+    description:
+      'Of a node, until it is restarted. Jobs that run go on. Another node is asked, and does it a moment later.',
     scope: 'admin',
+    query: resizeQuery,
     body: { required: true, content: json(bound, { max_workers: 20 }) },
     answers: { 200: { description: 'The bound holds.', content: json(stats, exampleStats) } },
-    problems: [...OF_BODIES, 'invalid_request'],
+    problems: [...OF_BODIES, ...OF_WRITES, 'invalid_request', 'invalid_query', 'node_not_found'],
   },
   ...(['pause', 'resume'] as const).map(
     (verb): Operation => ({
@@ -62,6 +65,24 @@ export const workerOperations: readonly Operation[] = [
     answers: { 200: { description: 'With SQLite there is one.', content: json(nodeList, { nodes: [node] }) } },
     problems: [],
   },
+  ...DRAINING.map(
+    ([verb, draining]): Operation => ({
+      method: 'post',
+      path: `/nodes/:id/${verb}`,
+      id: `${verb}Node`,
+      tag: 'workers',
+      summary: draining ? 'Drain a node' : 'Let a drained node take jobs again',
+      description: 'A node that is drained takes no more jobs. What runs goes on, and requests are answered.',
+      scope: 'admin',
+      answers: {
+        200: {
+          description: 'The node. Another one than this one does it a moment later.',
+          content: json(oneNode, { ...node, state: draining ? 'draining' : 'alive' }),
+        },
+      },
+      problems: [...OF_WRITES, 'node_not_found'],
+    }),
+  ),
   {
     method: 'get',
     path: '/types',

@@ -46,6 +46,13 @@ export interface ConnectionOptions {
   node: string
   /** Milliseconds. */
   timeouts?: Timeouts | undefined
+  /** Whether a commit is on disk when it is answered. Left out: yes. */
+  durable?: boolean
+  /** What is listened to, and who is told of each notification. */
+  channel?: string
+  onHint?(text: string): void
+  /** It listens from now on: what was sent before, while there was no connection, was not heard. */
+  onListening?(): void
 }
 
 const TIMEOUTS: Timeouts = { connect: 3_000, statement: 10_000, answer: 12_000 }
@@ -179,10 +186,8 @@ export function openConnection(options: ConnectionOptions): Connection {
   }
 }
 
-async function connect(
-  { source, schema, node, timeouts = TIMEOUTS }: ConnectionOptions,
-  onLost: (error: Error) => void,
-): Promise<pg.Client> {
+async function connect(options: ConnectionOptions, onLost: (error: Error) => void): Promise<pg.Client> {
+  const { source, schema, node, timeouts = TIMEOUTS, durable = true, channel } = options
   const client = new pg.Client({
     connectionString: source,
     application_name: `jobmill ${node}`,
@@ -197,24 +202,28 @@ async function connect(
   })
   // Told between two queries; without a listener it would end the process.
   client.on('error', onLost)
+  client.on('notification', ({ payload = '' }) => options.onHint?.(payload))
   try {
     await client.connect()
-    await client.query(SESSION, [quoted(schema)])
+    await client.query(SESSION, [quoted(schema), durable ? 'on' : 'off'])
+    if (channel !== undefined) await client.query(`LISTEN ${quoted(channel)}`)
   } catch (error) {
     void letGo(client)
     throw error
   }
+  options.onListening?.()
   return client
 }
 
 /**
- * A commit is on disk when it is answered, whatever the server's configuration says otherwise. Every statement finds its
- * rows by an index, row by row: what the server knows of tables that fill and empty all day is out of date, and would
- * mislead it to read them whole.
+ * A durable commit is on disk when it is answered, whatever the server's configuration says otherwise. Every statement
+ * finds its rows by an index, row by row: what the server knows of tables that fill and empty all day is out of date, and
+ * would mislead it to read them whole.
  */
-const SESSION = `SELECT set_config('search_path', $1, false), set_config('synchronous_commit', 'on', false),
+const SESSION = `SELECT set_config('search_path', $1, false), set_config('synchronous_commit', $2, false),
   set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
-  set_config('enable_mergejoin', 'off', false), set_config('jit', 'off', false)`
+  set_config('enable_mergejoin', 'off', false), set_config('enable_material', 'off', false),
+  set_config('jit', 'off', false)`
 
 /** What is asked before the event loop turns goes out in one piece. */
 function cork({ connection: { stream } }: pg.Client): void {
@@ -270,4 +279,14 @@ export function isLost(error: unknown): boolean {
 
 export function away(why: string): ServiceError {
   return new ServiceError('store_busy', `the database is away (${why})`)
+}
+
+/** What cannot be read now is told like a write that cannot be written. */
+export async function read<T>(reading: Promise<T>): Promise<T> {
+  try {
+    return await reading
+  } catch (error) {
+    if (!isLost(error)) throw error
+    throw away(error instanceof Error ? error.message : String(error))
+  }
 }

@@ -154,7 +154,7 @@ function isOwnFault(error: unknown): boolean {
   return !(error instanceof pg.DatabaseError) || /^(22|23|54)/.test(codeOf(error))
 }
 
-function asServiceError(error: unknown, committing: boolean): unknown {
+export function asServiceError(error: unknown, committing: boolean): unknown {
   if (error instanceof ServiceError) return error
   const code = codeOf(error)
   if (/^53(000|100|200)$/.test(code)) return new ServiceError('storage_full', 'the database has no space left')

@@ -28,6 +28,8 @@ type Counted = Pick<Job, 'status' | 'type' | 'bytes'>
 
 export interface JobLedger extends Ledger {
   added(job: Counted): void
+  /** Jobs that came by SQL. */
+  counted(jobs: Omit<CountRow, 'ever'>): void
   moved(before: Counted, after: Counted): void
   removed(job: Counted): void
   /** With what this transaction has changed so far. */
@@ -56,6 +58,7 @@ export function createLedger(db: Queries, node: string): JobLedger {
 
   return {
     added: ({ status, type, bytes }) => add(status, type, 1, bytes),
+    counted: ({ status, type, n, bytes }) => add(status, type, n, bytes),
     moved(before, after) {
       const same = before.status === after.status && before.bytes === after.bytes
       if (same) return
@@ -103,11 +106,13 @@ function partOf(node: string): number {
   return hash % PARTS
 }
 
-/** The sums of all parts. */
+/** The sums of all parts, with the jobs that no node has counted yet. */
 export function readCounts(db: Queries): Promise<CountRow[]> {
   return db.all(
     `SELECT status, type, sum(n)::bigint AS n, sum(bytes)::bigint AS bytes, sum(ever)::bigint AS ever
-     FROM counts GROUP BY status, type`,
+     FROM (SELECT status, type, n, bytes, ever FROM counts
+       UNION ALL SELECT status, type, 1, bytes, 0 FROM counts_added) AS parts
+     GROUP BY status, type`,
   )
 }
 

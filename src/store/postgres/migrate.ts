@@ -1,15 +1,19 @@
-// Brings the schema up to date, one node at a time; a newer one is refused.
+// Brings the schema up to date, one process at a time, as far as nodes that are alive can work with it.
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { StoreOpenError } from '../open-error.js'
-import { type Connection, quoted } from './connection.js'
+import { type Connection, type Queries, quoted } from './connection.js'
 
 const OLDEST = 140_000
 /** Names the lock: "jobm" and "igra", as numbers. */
 const LOCK = [0x6a6f626d, 0x69677261]
 
-/** @throws StoreOpenError */
-export async function migrate(db: Connection, schema: string): Promise<void> {
+/**
+ * `enter` runs in the same transaction: nobody else enters meanwhile. Answers what it does.
+ *
+ * @throws StoreOpenError
+ */
+export async function migrate<T>(db: Connection, schema: string, enter: () => Promise<T>): Promise<T> {
   const [server] = await db.all<{ version: string }>(`SELECT current_setting('server_version_num') AS version`)
   if (Number(server?.version) < OLDEST)
     throw new StoreOpenError(`the server has version ${server?.version}, jobmill needs PostgreSQL 14 or later`)
@@ -17,7 +21,9 @@ export async function migrate(db: Connection, schema: string): Promise<void> {
   try {
     await db.run('SELECT pg_advisory_xact_lock($1, $2)', LOCK)
     await bringUpToDate(db, schema)
+    const entered = await enter()
     await db.commit()
+    return entered
   } catch (error) {
     await db.rollback()
     throw error
@@ -25,27 +31,69 @@ export async function migrate(db: Connection, schema: string): Promise<void> {
 }
 
 async function bringUpToDate(db: Connection, schema: string): Promise<void> {
-  await db.run(`CREATE SCHEMA IF NOT EXISTS ${quoted(schema)}`)
-  await db.run('CREATE TABLE IF NOT EXISTS migrations (version integer PRIMARY KEY)')
-  const known = migrations()
-  const newest = known.at(-1)?.version ?? 0
-  const [{ version } = { version: 0 }] = await db.all<{ version: number }>(
-    'SELECT coalesce(max(version), 0) AS version FROM migrations',
+  // Asked first: to make one that is there takes a right that its owner may not have.
+  const [there] = await db.all('SELECT 1 FROM pg_namespace WHERE nspname = $1', [schema])
+  if (there === undefined) await db.run(`CREATE SCHEMA ${quoted(schema)}`)
+  await db.run('CREATE TABLE IF NOT EXISTS migrations (version integer PRIMARY KEY, oldest integer NOT NULL)')
+  const [{ version, oldest } = { version: 0, oldest: 0 }] = await db.all<{ version: number; oldest: number }>(
+    'SELECT coalesce(max(version), 0) AS version, coalesce(max(oldest), 0) AS oldest FROM migrations',
   )
-  if (version > newest)
+  if (oldest > VERSION)
     throw new StoreOpenError(
-      `schema ${schema} is of version ${version}, this jobmill knows versions up to ${newest}: use a newer jobmill`,
+      `schema ${schema} is of version ${version}, which takes a jobmill that knows version ${oldest}, this one knows ` +
+        `versions up to ${VERSION}: use a newer jobmill`,
     )
-  for (const migration of known.filter((one) => one.version > version)) {
+  const missing = MIGRATIONS.filter((one) => one.version > version)
+  if (version > 0) await refuseToStrand(db, Math.max(0, ...missing.map((one) => one.oldest)))
+  for (const migration of missing) {
     await db.run(migration.sql)
-    await db.run('INSERT INTO migrations VALUES ($1)', [migration.version])
+    await db.run('INSERT INTO migrations VALUES ($1, $2)', [migration.version, migration.oldest])
   }
 }
 
-function migrations(): { version: number; sql: string }[] {
+/** @throws StoreOpenError where nodes are alive that know no version from `oldest` on */
+async function refuseToStrand(db: Queries, oldest: number): Promise<void> {
+  const nodes = await db.all<{ id: string }>(
+    'SELECT id FROM nodes WHERE heartbeat_at + lease > clock_timestamp() AND knows < $1 ORDER BY id',
+    [oldest],
+  )
+  if (nodes.length === 0) return
+  const names = nodes.map(({ id }) => id).join(', ')
+  throw new StoreOpenError(
+    `nodes of an older jobmill are alive that could not go on with this one: stop ${names} first`,
+  )
+}
+
+/** @throws StoreOpenError while not all has come that a SQLite file had */
+export async function refuseUnfinished(db: Queries, schema: string): Promise<void> {
+  const [unfinished] = await db.all<{ file: string }>('SELECT file FROM transfers WHERE finished_at IS NULL')
+  if (unfinished === undefined) return
+  throw new StoreOpenError(
+    `schema ${schema} has only a part of ${unfinished.file}: "jobmill migrate --from ${unfinished.file}" brings the rest, ` +
+      `then nodes may start`,
+  )
+}
+
+interface Migration {
+  version: number
+  /** Nodes that know this version, or a later one, can work on the schema once this was done to it. */
+  oldest: number
+  sql: string
+}
+
+function readMigrations(): Migration[] {
   const folder = fileURLToPath(new URL('../sql/postgres/', import.meta.url))
   return readdirSync(folder)
     .filter((name) => /^\d{4}_\w+\.sql$/.test(name))
     .sort()
-    .map((name) => ({ version: Number(name.slice(0, 4)), sql: readFileSync(folder + name, 'utf8') }))
+    .map((name) => {
+      const sql = readFileSync(folder + name, 'utf8')
+      const [, oldest] = /^-- Nodes that know version (\d+) can work with it\.$/m.exec(sql) ?? []
+      if (oldest === undefined) throw new Error(`${name} does not say which nodes can work with it`)
+      return { version: Number(name.slice(0, 4)), oldest: Number(oldest), sql }
+    })
 }
+
+const MIGRATIONS = readMigrations()
+/** The latest version of the schema that this jobmill knows. */
+export const VERSION = MIGRATIONS.at(-1)?.version ?? 0

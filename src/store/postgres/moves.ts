@@ -6,6 +6,7 @@ import { type Batches, createBatches } from './batches.js'
 import type { Queries } from './connection.js'
 import { createDependencies, type Dependencies } from './dependencies.js'
 import { createDigests, type Digests } from './digests.js'
+import { noteLeftovers } from './leftovers.js'
 import type { Move, Rows } from './rows.js'
 import { createSchedules, type Schedules } from './schedules.js'
 import { createTurns, type Turns } from './turns.js'
@@ -57,7 +58,12 @@ export function createMoves(db: Queries, rows: Rows, digestRules: readonly Diges
     })
     await batches.moved(changes)
     await turns.moved(changes.map(({ after }) => after))
-    for (const { step, after } of changes) if (step.verb === 'rerun') await dependencies.needAgain(after)
+    const again = changes.filter(({ step }) => step.verb === 'rerun')
+    for (const { after } of again) await dependencies.needAgain(after)
+    noteLeftovers(
+      db,
+      again.map(({ before }) => before),
+    )
     const ended = changes.map(({ after }) => after).filter(({ status }) => isFinal(status))
     const dependent = ended.filter(({ depends_on }) => depends_on.length > 0)
     if (dependent.length > 0) await dependencies.over(dependent.map(({ id }) => id))

@@ -4,18 +4,19 @@ import type { DigestRules } from '../../digests/events.js'
 import { ServiceError } from '../../errors.js'
 import { isFinal, type Job, type Rules } from '../../job.js'
 import { StoreOpenError } from '../open-error.js'
-import type { Claimed, Ending, ProgressReport, Renewal, Store } from '../store.js'
+import type { Claimed, Ending, ProgressReport, Renewal, Store, TypeDefaults } from '../store.js'
 import { createBatches } from './batches.js'
 import { createCancels } from './cancel.js'
 import { createClaims } from './claim.js'
-import { away, isLost, openConnection, type Timeouts } from './connection.js'
+import { createCluster } from './cluster.js'
+import { openConnection, read, type Timeouts } from './connection.js'
 import { createDigests } from './digests.js'
 import { createGroupCommit } from './group-commit.js'
 import { countsOf, createLedger, readCounts } from './ledger.js'
 import { createLogs } from './logs.js'
-import { migrate } from './migrate.js'
+import { migrate, refuseUnfinished } from './migrate.js'
 import { createMoves } from './moves.js'
-import { createNodes } from './nodes.js'
+import { createOutside, registerTypes } from './outside.js'
 import { readPauses, setPause } from './pauses.js'
 import { createPruning } from './prune.js'
 import { createReads } from './reads.js'
@@ -38,47 +39,44 @@ export interface PostgresOptions {
   timeouts?: Timeouts
   /** Whose events the ends of jobs are. */
   digests?: readonly DigestRules[]
+  /** What applications may submit by SQL. */
+  types?: readonly TypeDefaults[]
   /** Told after each transaction: how many writes shared it, and its milliseconds. */
   onCommit?(writes: number, ms: number): void
 }
 
-/** Beats in a lease: two may be lost before the node is taken for dead. */
-const BEATS = 4
-
 /** @throws StoreOpenError where the database cannot be used */
 export async function openPostgresStore(options: PostgresOptions, rules: Rules): Promise<Store> {
-  const { schema = 'jobmill', node, lease, digests = [], onCommit = () => {} } = options
+  const { schema = 'jobmill', node, lease, digests = [], types = [], onCommit = () => {} } = options
   const connection = { source: options.source, schema, node, timeouts: options.timeouts }
-  // Each is made when it is needed: beats go by one of their own, so that they never wait for writes.
+  // Each is made when it is needed.
   const db = openConnection(connection)
   const reader = openConnection(connection)
-  const pulse = openConnection(connection)
-  const nodes = createNodes(node, lease)
+  const cluster = createCluster({ connection, reader, node, lease })
   try {
-    await migrate(db, schema)
-    await nodes.beat(db)
+    await migrate(db, schema, async () => {
+      await refuseUnfinished(db, schema)
+      await registerTypes(db, types, rules)
+      await cluster.enter(db)
+    })
   } catch (error) {
+    await cluster.leave(db)
     await db.close()
     if (error instanceof StoreOpenError) throw error
     throw new StoreOpenError(
       `the PostgreSQL database cannot be used: ${error instanceof Error ? error.message : error}`,
     )
   }
-  let beat: Promise<void> = Promise.resolve()
-  // A beat that fails is told by trouble(); the next one comes all the same.
-  const beating = setInterval(() => {
-    beat = nodes.beat(pulse).catch(() => {})
-  }, lease / BEATS)
-
   const ledger = createLedger(db, node)
   const commits = createGroupCommit(db, ledger, onCommit)
   const rows = createRows(db, rules, ledger)
   const moves = createMoves(db, rows, digests)
   const submissions = createSubmissions(db, rows, moves, ledger)
   const claims = createClaims(db, rows, moves)
-  const upkeep = createUpkeep(db, rows, moves)
+  const upkeep = createUpkeep(db, rows, moves, node)
   const cancels = createCancels(rows, moves)
   const prune = createPruning(db, rows, moves)
+  const outside = createOutside(db, ledger)
   const logs = createLogs(db)
   const reads = createReads(reader)
   const readRows = createRows(reader, rules, ledger)
@@ -148,8 +146,8 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
       }),
     claim: (request) =>
       commits.write(async (): Promise<Claimed> => {
-        const due = await upkeep.fallDue(request.now)
-        const { all, types } = await readPauses(db)
+        await outside.foldWhereDue()
+        const [due, { all, types }] = await Promise.all([upkeep.fallDue(request.now), readPauses(db)])
         const shares = all ? [] : request.shares.filter(({ type }) => !types.includes(type))
         return { ...due, ...(await claims.claim({ ...request, shares })) }
       }),
@@ -171,6 +169,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
     tick: ({ now }) =>
       commits.write(async () => {
         await submissions.keys.expire(now, UPKEEP_STEP)
+        await outside.fold()
         return upkeep.tick(now)
       }),
 
@@ -198,14 +197,12 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
     batch: (id) => read(batches.get(id)),
     standing: (job, shares, now) => read(standing(job, shares, now)),
     counts: async () => countsOf(await read(readCounts(reader))),
-    failure: () => db.trouble() ?? pulse.trouble(),
+    failure: () => db.trouble() ?? cluster.trouble(),
+    cluster,
     async close() {
       await commits.drain()
-      clearInterval(beating)
-      // One that is under way would tell that the node lives after it has taken leave.
-      await beat
-      await nodes.leave(db).catch(() => {})
-      await Promise.all([db.close(), reader.close(), pulse.close()])
+      await cluster.leave(db)
+      await Promise.all([db.close(), reader.close()])
     },
   }
 }
@@ -214,14 +211,4 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
 function answered<T>(value: T | ServiceError): T {
   if (value instanceof ServiceError) throw value
   return value
-}
-
-/** What cannot be read now is told like a write that cannot be written. */
-async function read<T>(reading: Promise<T>): Promise<T> {
-  try {
-    return await reading
-  } catch (error) {
-    if (!isLost(error)) throw error
-    throw away(error instanceof Error ? error.message : String(error))
-  }
 }

@@ -24,6 +24,7 @@ import {
 import type { ProgressReport } from '../store.js'
 import type { Queries } from './connection.js'
 import type { JobLedger } from './ledger.js'
+import { noteLeftovers } from './leftovers.js'
 
 /** A job and the step that it is to take. */
 export interface Move<J extends Job = Job> {
@@ -218,8 +219,9 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
     },
 
     /** Final jobs are gone, with all that belongs to them alone. */
-    remove(gone: readonly Pick<Job, 'id' | 'status' | 'type' | 'bytes' | 'batch_id'>[]): void {
+    remove(gone: readonly Job[]): void {
       if (gone.length === 0) return
+      noteLeftovers(db, gone)
       const ids = gone.map(({ id }) => id)
       db.send('DELETE FROM jobs WHERE id = ANY($1::text[])', [ids])
       db.send('DELETE FROM attempts WHERE id = ANY($1::text[])', [ids])

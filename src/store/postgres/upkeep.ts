@@ -3,7 +3,7 @@ import type { Job } from '../../job.js'
 import type { Due, Tick } from '../store.js'
 import type { Queries } from './connection.js'
 import type { Moves } from './moves.js'
-import { aliveNodes, DEAD_RUNS } from './nodes.js'
+import { aliveNodes, DEAD_RUNS, isSteady } from './nodes.js'
 import type { Rows } from './rows.js'
 
 /** Jobs that one transaction moves at the most. */
@@ -14,7 +14,7 @@ const LATE = `${OVERDUE} AND start_by <= $1`
 const DUE = `status IN ('scheduled', 'retrying') AND run_at <= $1`
 
 /** Everything here runs inside a transaction that group commit began; what another node has locked is left to it. */
-export function createUpkeep(db: Queries, rows: Rows, moves: Moves) {
+export function createUpkeep(db: Queries, rows: Rows, moves: Moves, node: string) {
   async function moveAll(jobs: readonly Job[], verb: 'promote' | 'expire' | 'rescue', now: number, unblocked: Job[]) {
     const steps = jobs.map((job) => ({ job, step: { verb }, now }))
     return (await moves.move(steps, unblocked)).filter((job) => job !== null)
@@ -60,19 +60,21 @@ export function createUpkeep(db: Queries, rows: Rows, moves: Moves) {
 
   async function tick(now: number): Promise<Tick> {
     const unblocked: Job[] = []
-    const dead = await rows.take(`${DEAD_RUNS} AND id IN (SELECT id FROM jobs WHERE ${DEAD_RUNS} LIMIT $1)`, [
-      UPKEEP_STEP,
-    ])
+    const steady = await isSteady(db, node)
+    const dead = steady ? await takeDead() : []
     // Asked again under the lock: another node may have rescued it, and a third one that has just come may run it by now.
-    const alive = dead.length === 0 ? new Set() : await aliveNodes(db)
-    const lost = dead.filter(({ node }) => !alive.has(node))
+    const alive = dead.length === 0 ? new Set<string>() : await aliveNodes(db)
+    const lost = dead.filter(({ node }) => !alive.has(String(node)))
     const rescued = await moveAll(lost, 'rescue', now, unblocked)
-    for (const id of await moves.batches.orphans()) await moves.closeBatch(id, now, unblocked)
+    for (const id of steady ? await moves.batches.orphans() : []) await moves.closeBatch(id, now, unblocked)
     const answer = { rescued, ...(await fallDue(now, unblocked)) }
     // A full piece may have left some behind: the next one is due at once.
     const left = dead.length === UPKEEP_STEP || (await moves.isBehind())
     return { ...answer, next_due: left ? now : await nextDue() }
   }
+
+  const takeDead = () =>
+    rows.take(`${DEAD_RUNS} AND id IN (SELECT id FROM jobs WHERE ${DEAD_RUNS} LIMIT $1)`, [UPKEEP_STEP])
 
   async function nextDue(): Promise<number | null> {
     const [found] = await db.all<{ at: number | null }>(

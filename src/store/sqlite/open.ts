@@ -191,6 +191,6 @@ function describing<T>(file: string, body: () => T): T {
   }
 }
 
-function codeOf(error: unknown): string {
+export function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : ''
 }

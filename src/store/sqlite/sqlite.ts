@@ -10,13 +10,14 @@ import { createGroupCommit, type GroupCommitOptions } from './group-commit.js'
 import { createLists } from './lists.js'
 import { createLogs } from './logs.js'
 import { createMoves } from './moves.js'
-import { openDatabase } from './open.js'
+import { type OpenDatabase, openDatabase } from './open.js'
 import { createPauses } from './pauses.js'
 import { createPruning } from './prune.js'
 import { createRows } from './rows.js'
 import { createScans } from './scan.js'
 import { createStanding } from './standing.js'
 import { createSubmissions } from './submit.js'
+import { refuseTransferred } from './transfer.js'
 import { createUpkeep, UPKEEP_STEP } from './upkeep.js'
 
 /** A refusal is thrown. */
@@ -30,9 +31,21 @@ export interface SqliteOptions extends GroupCommitOptions {
   digests?: readonly DigestRules[]
 }
 
+function openOwn(file: string, onFull?: () => void): OpenDatabase {
+  const opened = openDatabase(file, onFull)
+  try {
+    // Under the lock, which a transfer holds while it goes on.
+    refuseTransferred(opened.db.name)
+    return opened
+  } catch (error) {
+    opened.close()
+    throw error
+  }
+}
+
 /** @throws StoreOpenError where the file cannot be used */
 export function openSqliteStore(file: string, rules: Rules, options: SqliteOptions = {}): Store {
-  const { db, close } = openDatabase(file, options.onFull)
+  const { db, close } = openOwn(file, options.onFull)
   const commits = createGroupCommit(db, options)
   const rows = createRows(db, rules)
   const moves = createMoves(db, rows, options.digests ?? [])
@@ -144,6 +157,7 @@ export function openSqliteStore(file: string, rules: Rules, options: SqliteOptio
     standing: async (job, shares, now) => standing(job, shares, now),
     counts: async () => lists.counts(),
     failure: commits.failure,
+    cluster: null,
     async close() {
       await commits.drain()
       if (db.open) close()

@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url'
 import { audit } from '../audit.js'
 import { createFinding, type Fault, inFolder, until } from '../bench.js'
 import { createLedger, submit } from '../client.js'
-import { type Server, start, withServer } from '../server.js'
+import { type LaunchOptions, type Server, start, withServer } from '../server.js'
 import { witnessed, witnessFolder } from '../witness.js'
 
 const DAY_MS = 86_400_000
@@ -15,11 +15,20 @@ const JOBS = 50
 const SHIFT = `import { readFileSync } from 'node:fs'
 import { isMainThread } from 'node:worker_threads'
 const now = Date.now
-let shift = 0
+const read = () => Number(readFileSync(process.env.TORTURE_SHIFT, 'utf8'))
 if (isMainThread) {
+  let shift = read()
   Date.now = () => now() + shift
-  process.on('SIGUSR2', () => { shift = Number(readFileSync(process.env.TORTURE_SHIFT, 'utf8')) })
+  process.on('SIGUSR2', () => { shift = read() })
 }`
+
+/** Starts it with a time of day that is off by so many milliseconds; `name` is of the file that says so. */
+export function shiftedClock(folder: string, shift: number, name = 'shift'): LaunchOptions {
+  const module = join(folder, 'shift.mjs')
+  writeFileSync(module, SHIFT)
+  writeFileSync(join(folder, name), String(shift))
+  return { env: { TORTURE_SHIFT: join(folder, name) }, node: ['--import', pathToFileURL(module).href] }
+}
 
 export const movedClock: Fault = {
   number: 11,
@@ -27,12 +36,11 @@ export const movedClock: Fault = {
   expected: 'nothing is lost or run twice, no running job is timed out, delayed jobs run when their time comes',
   missing: () => null,
   run: (bench) =>
-    inFolder({ ...witnessFolder(), 'shift.mjs': SHIFT, shift: '0' }, async (folder) => {
+    inFolder(witnessFolder(), async (folder) => {
       const { check, count, counts, violations } = createFinding()
       const ledger = createLedger()
-      const env = { ...witnessed(folder), TORTURE_SHIFT: join(folder, 'shift') }
-      const node = ['--import', pathToFileURL(join(folder, 'shift.mjs')).href]
-      return withServer(await start(bench, folder, { env, node }), async (server) => {
+      const { env, node } = shiftedClock(folder, 0)
+      return withServer(await start(bench, folder, { env: { ...witnessed(folder), ...env }, node }), async (server) => {
         const long = await submit(server, ledger, { rounds: 5_000, timeout: '30s' })
         await submit(server, ledger, { delay: '1h' })
         for (const shift of [DAY_MS, -DAY_MS, 0]) {

@@ -54,7 +54,7 @@ export function tryTicks(bench: Bench, least: number): Promise<Finding> {
         const { queued_jobs, active_workers } = (await server.call('GET', '/workers/stats')).body
         return queued_jobs === 0 && active_workers === 0
       })
-      await checkTicks(server, checks)
+      await checkTicks(server, 'beat', EVERY_MS, checks)
       checkMails(folder, told, checks)
       await server.kill('SIGTERM')
     })
@@ -89,15 +89,21 @@ async function tell(server: Server, client: string, { acknowledged, unknown }: T
   }
 }
 
-async function checkTicks(server: Server, { check, count }: Checks): Promise<void> {
-  const { history } = (await server.call('GET', `/schedules/beat/history?limit=${MOST_TICKS}`)).body
+/** Of a schedule whose jobs are of a type with its name. */
+export async function checkTicks(
+  server: Pick<Server, 'call'>,
+  name: string,
+  every_ms: number,
+  { check, count }: Checks,
+): Promise<void> {
+  const { history } = (await server.call('GET', `/schedules/${name}/history?limit=${MOST_TICKS}`)).body
   const ticks: { tick_at: string; outcome: string; job_id: string }[] = history.reverse()
   const times = ticks.map(({ tick_at }) => Date.parse(tick_at))
-  const gaps = times.filter((at, i) => i > 0 && at !== (times[i - 1] ?? 0) + EVERY_MS)
+  const gaps = times.filter((at, i) => i > 0 && at !== (times[i - 1] ?? 0) + every_ms)
   const made = ticks.filter(({ outcome }) => outcome === 'ran')
   check(gaps.length === 0, `${gaps.length} ticks have no record`)
   check(made.length === ticks.length, `${ticks.length - made.length} ticks were skipped`)
-  const jobs = await jobsOf(server)
+  const jobs = await jobsOf(server, name)
   const ids = new Set(jobs.map(({ id }) => id))
   const missing = made.filter(({ job_id }) => !ids.has(job_id)).length
   check(missing === 0, `${missing} ticks have a job that is not stored`)
@@ -109,12 +115,12 @@ async function checkTicks(server: Server, { check, count }: Checks): Promise<voi
   count('ticks', ticks.length)
 }
 
-async function jobsOf(server: Server): Promise<{ id: string; status: string }[]> {
+async function jobsOf(server: Pick<Server, 'call'>, type: string): Promise<{ id: string; status: string }[]> {
   const all: { id: string; status: string }[] = []
-  for (let path: string | null = `/jobs?type=beat&limit=${PAGE}`; path !== null; ) {
+  for (let path: string | null = `/jobs?type=${type}&limit=${PAGE}`; path !== null; ) {
     const { body } = await server.call('GET', path)
     all.push(...body.jobs)
-    path = body.next_cursor === null ? null : `/jobs?type=beat&limit=${PAGE}&cursor=${body.next_cursor}`
+    path = body.next_cursor === null ? null : `/jobs?type=${type}&limit=${PAGE}&cursor=${body.next_cursor}`
   }
   return all
 }

@@ -17,6 +17,8 @@ export interface Harness {
   crash(node: string, next: string): Promise<Store>
   /** Ends the lease of a node that goes on; only where more than one may live. */
   expire?(node: string): Promise<void>
+  /** Cuts the connections of a node that goes on; only where more than one may live. */
+  cut?(node: string): Promise<void>
   /** Closes what is still open and removes the database. */
   close(): Promise<void>
 }
@@ -69,6 +71,10 @@ export async function createStage(createHarness: () => Promise<Harness>) {
     async expire(name: string): Promise<void> {
       if (harness.expire === undefined) throw new Error('on this database no node outlives its lease')
       await harness.expire(name)
+    },
+    async cut(name: string): Promise<void> {
+      if (harness.cut === undefined) throw new Error('this database has no connections')
+      await harness.cut(name)
     },
     /** The node dies at once; `store` and `node` are those of the next one. */
     async crash(): Promise<void> {

@@ -1,5 +1,6 @@
 -- The tables of jobmill, in the schema that the connection's search_path names first. Ids sort by their bytes. Times are
 -- milliseconds since 1970, as jobs have them; leases alone are the server's own time.
+-- Nodes that know version 1 can work with it.
 CREATE TABLE jobs (
   id                    text COLLATE "C" PRIMARY KEY,
   type                  text COLLATE "C" NOT NULL,
@@ -93,7 +94,17 @@ CREATE TABLE nodes (
   id           text COLLATE "C" PRIMARY KEY,
   started_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
   heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  lease        interval NOT NULL
+  lease        interval NOT NULL,
+  -- Since when it beats without a gap.
+  steady_since timestamptz NOT NULL DEFAULT clock_timestamp(),
+  -- The latest version of the schema that it knows.
+  knows        integer NOT NULL,
+  -- What it tells of itself, JSON.
+  about        text NOT NULL,
+  -- What others ask of it; `orders` grows with each wish.
+  orders       integer NOT NULL DEFAULT 0,
+  max_workers  integer,
+  draining     boolean NOT NULL DEFAULT false
 );
 
 -- Keys by which a submission finds the job that an earlier one made: 'idempotency' (owned by an API key) or 'unique'
@@ -106,7 +117,7 @@ CREATE TABLE keys (
   fingerprint text,
   expires_at  bigint NOT NULL,
   released    boolean NOT NULL,
-  PRIMARY KEY (kind, owner, key)
+  PRIMARY KEY (owner, key, kind)
 );
 CREATE INDEX keys_job ON keys (id);
 CREATE INDEX keys_expiry ON keys (expires_at) WHERE released;
@@ -230,3 +241,14 @@ CREATE TABLE digest_events (
   bytes      bigint NOT NULL
 );
 CREATE INDEX digest_events_waiting ON digest_events (digest, id);
+
+-- The SQLite file whose jobs are being transferred here, or were: no node starts before all of them have come.
+CREATE TABLE transfers (
+  -- It stands beside the file as well.
+  name        text PRIMARY KEY,
+  file        text NOT NULL,
+  begun_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+  -- The last row that has come, JSON; NULL before the first.
+  reached     text,
+  finished_at timestamptz
+);

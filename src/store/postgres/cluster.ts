@@ -1,0 +1,88 @@
+// Beats and hints, on a connection of their own: they never wait for writes, and what is lost with it is noticed.
+import type { Job, JsonText } from '../../job.js'
+import type { Cluster, Member } from '../cluster.js'
+import { COLUMNS, parseJob, type Row } from '../job-row.js'
+import { type Connection, type ConnectionOptions, openConnection, type Queries, read } from './connection.js'
+import { createNodes } from './nodes.js'
+
+/** Beats in a lease: two may be lost before the node is taken for dead. */
+const BEATS = 4
+const NOBODY: JsonText = '{}'
+
+export interface PostgresCluster extends Cluster {
+  /** Its first beat, by which others know of it. */
+  enter(db: Queries): Promise<void>
+  /** Why its beats fail, or null. */
+  trouble(): string | null
+  /** Takes leave: what this node still runs may be rescued at once. */
+  leave(db: Queries): Promise<void>
+}
+
+export interface ClusterOptions {
+  connection: ConnectionOptions
+  reader: Queries
+  node: string
+  /** Milliseconds. */
+  lease: number
+}
+
+export function createCluster({ connection, reader, node, lease }: ClusterOptions): PostgresCluster {
+  const nodes = createNodes(node, lease)
+  let member: Member | null = null
+  let beating: Promise<void> = Promise.resolve()
+  const channel = `${connection.schema} hints`
+  const pulse: Connection = openConnection({
+    ...connection,
+    durable: false,
+    channel,
+    // Its own hints come back as well.
+    onHint(text) {
+      if (!text.startsWith(`${node} `)) member?.onHint(text.slice(text.indexOf(' ') + 1))
+    },
+    onListening: () => member?.onGap(),
+  })
+
+  async function once(): Promise<void> {
+    const me = member
+    const beat = await nodes.beat(pulse, me?.about() ?? NOBODY, me?.runs() ?? [])
+    me?.onBeat(beat)
+  }
+
+  /** One that fails is told by trouble(); the next one comes all the same. */
+  function beat(): Promise<void> {
+    beating = beating.then(() => once().catch(() => {}))
+    return beating
+  }
+
+  const timer = setInterval(beat, lease / BEATS)
+
+  return {
+    join(joining) {
+      member = joining
+      void beat()
+    },
+    beat,
+    nodes: () => read(nodes.list(reader)),
+    ask: (whom, wish) => read(nodes.ask(pulse, whom, wish)),
+    async hint(text) {
+      await pulse.run('SELECT pg_notify($1, $2)', [channel, `${node} ${text}`])
+    },
+    async jobs(ids) {
+      const text = `SELECT ${COLUMNS} FROM jobs WHERE id = ANY($1::text[])`
+      const rows = await read(reader.all<Row<Job>>(text, [ids]))
+      return rows.map(parseJob)
+    },
+    async enter(db) {
+      await nodes.beat(db, NOBODY, [])
+    },
+    trouble: pulse.trouble,
+    async leave(db) {
+      clearInterval(timer)
+      member = null
+      // One that is under way would tell that the node lives after it has taken leave.
+      await beating
+      await nodes.leave(db).catch(() => {})
+      await pulse.close()
+    },
+  }
+}
