@@ -1,4 +1,4 @@
-// The negative controls of jobmill torture, which take their time: `npm run test:faults`.
+// The negative controls of jobmill torture, which take their time: `npm run test:faults`, `npm run test:cluster`.
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({

@@ -11,7 +11,7 @@ interface Attempt {
 }
 
 const RECOVERY_MS = 60_000
-const STUCK_MS = 30_000
+const STUCK_MS = 20_000
 
 /** Waits until all nodes have recovered and all jobs are final, then checks every promise about them. */
 export async function auditCluster(cluster: Cluster): Promise<Omit<Finding, 'rounds'>> {

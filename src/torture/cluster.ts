@@ -49,6 +49,8 @@ export interface ClusterOptions {
 const PACE_MS = 60
 /** Where they do not, because the machine is busy, submissions are refused. */
 const MOST_PENDING = 300
+/** Nodes that are started at once. */
+const LANES = 3
 
 export async function inCluster<T>(
   bench: Bench,
@@ -97,9 +99,7 @@ async function startCluster(
     node.id = (await server.call('GET', '/nodes')).body.nodes[0].id
   }
 
-  // Also where one of them cannot be started, the others are known before they are ended.
-  const started = await Promise.allSettled(Array.from({ length: places }, (_, at) => startAt(at)))
-  for (const one of started) if (one.status === 'rejected') throw one.reason
+  await startAll(places, startAt)
 
   return {
     folder,
@@ -118,6 +118,19 @@ async function startCluster(
     logged: (message) =>
       nodes.reduce((sum, { at }) => sum + readFileSync(join(folder, logOf(at)), 'utf8').split(message).length - 1, 0),
   }
+}
+
+/** A few at once. Where one cannot be started, all others are known before they are ended. */
+async function startAll(places: number, startAt: (at: number) => Promise<void>): Promise<void> {
+  let next = 0
+  async function lane(): Promise<void> {
+    while (next < places) {
+      next += 1
+      await startAt(next - 1)
+    }
+  }
+  const started = await Promise.allSettled(Array.from({ length: LANES }, lane))
+  for (const one of started) if (one.status === 'rejected') throw one.reason
 }
 
 /** Most end soon; some run on while things go wrong. */

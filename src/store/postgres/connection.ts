@@ -216,14 +216,14 @@ async function connect(options: ConnectionOptions, onLost: (error: Error) => voi
 }
 
 /**
-/**
  * A durable commit is on disk when it is answered, whatever the server's configuration says otherwise. Every statement
  * finds its rows by an index, row by row: what the server knows of tables that fill and empty all day is out of date, and
  * would mislead it to read them whole.
  */
 const SESSION = `SELECT set_config('search_path', $1, false), set_config('synchronous_commit', $2, false),
   set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
-  set_config('enable_mergejoin', 'off', false), set_config('jit', 'off', false)`
+  set_config('enable_mergejoin', 'off', false), set_config('enable_material', 'off', false),
+  set_config('jit', 'off', false)`
 
 /** What is asked before the event loop turns goes out in one piece. */
 function cork({ connection: { stream } }: pg.Client): void {
