@@ -14,6 +14,8 @@ export interface DispatcherOptions {
   types: JobTypes
   bus: EventBus
   node: string
+  /** Whether other nodes may crash under a job that this one would claim next. */
+  several?: boolean
   /** Names of the types whose jobs are claimed; null: all. */
   only?: readonly string[] | null
   max_workers: number
@@ -54,7 +56,7 @@ const WARY_MS = 60_000
 const ALONE_MS = 5_000
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
-  const { tracker, pool, types, only, bus, node, poll, now } = options
+  const { tracker, pool, types, only, bus, node, several = false, poll, now } = options
   let { max_workers } = options
   let stopping = false
   let drained = false
@@ -98,7 +100,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     const shares = sharesOf(runnable, runningByType(), max_workers, slots.length)
     if (stopping || drained || shares.length === 0 || pool.failure() !== null) return poll
     if (alone !== null && performance.now() < alone.until) return alone.until - performance.now()
-    const { claimed, suspect, next_at } = await tracker.claim(shares, slots, performance.now() < wary_until)
+    const wary = several || performance.now() < wary_until
+    const { claimed, suspect, next_at } = await tracker.claim(shares, slots, wary)
     for (const job of claimed) {
       if (suspect) alone = { job, until: performance.now() + ALONE_MS }
       running.set(job.slot as number, job)

@@ -38,6 +38,8 @@ export interface Hints {
   start(): void
   /** Other nodes are to look at once for what is asked of them. */
   call(): void
+  /** Somebody has come who heard nothing so far: others are to look at whatever may have happened. */
+  welcome(): void
   /** Sends what was not sent yet. */
   stop(): Promise<void>
 }
@@ -50,6 +52,8 @@ export interface HintsOptions {
   send(text: string): Promise<void>
 }
 
+/** After one that could not be sent. */
+const RETRY_MS = 1_000
 /** At most one in this time: notifications of all nodes stand in one queue. */
 const PERIOD_MS = 50
 /** With ids of 36 characters a hint stays below MOST_HINT_BYTES. */
@@ -71,7 +75,8 @@ export function createHints({ bus, node, heard, send }: HintsOptions): Hints {
   /** Answers whether others have to do with it. */
   function note(event: ServiceEvent): boolean {
     if (event.kind === 'job') noteJob(event.verb, event.job)
-    else if (event.kind === 'progress') noteId(event.id)
+    // An outcome that was sent again had been stored: nobody was told.
+    else if (event.kind === 'progress' || event.kind === 'late_outcome') noteId(event.id)
     else if (event.kind === 'cancel_requested') noteCancel(event.job)
     else if (event.kind === 'pauses') next.pending = true
     else if (event.kind === 'schedule' || event.kind === 'ticks') next.schedules = true
@@ -119,6 +124,7 @@ export function createHints({ bus, node, heard, send }: HintsOptions): Hints {
       .catch(() => {
         // What it told is in the database: the next one says that others have to look.
         next.more = true
+        if (active) timer ??= setTimeout(flush, RETRY_MS)
       })
   }
 
@@ -128,6 +134,10 @@ export function createHints({ bus, node, heard, send }: HintsOptions): Hints {
     },
     call() {
       next.orders = true
+      soon()
+    },
+    welcome() {
+      next.more = true
       soon()
     },
     async stop() {

@@ -32,21 +32,22 @@ export function createJobFeed(bus: EventBus, epoch: string): JobFeed {
   /** The change `seq` is at `seq % MOST_KEPT`. */
   const ids: string[] = []
   const watchers = new Map<(change: Change) => void, () => void>()
-  /** By id: progress tells of no more than the number. */
+  /** Those that run on this node, by id: progress tells of no more than the number. */
   const running = new Map<string, Job>()
   let last = 0
 
   bus.subscribe((event) => {
-    if (event.kind === 'job' || event.kind === 'job_elsewhere' || event.kind === 'cancel_requested') changed(event.job)
+    if (event.kind === 'job') changed(event.job, true)
+    if (event.kind === 'job_elsewhere' || event.kind === 'cancel_requested') changed(event.job)
     if (event.kind === 'gap') missed()
     if (event.kind !== 'progress') return
     const job = running.get(event.id)
     if (job?.run === event.run) changed({ ...job, progress: event.progress, progress_note: event.note })
   })
 
-  function changed(job: Job): void {
-    if (job.status === 'processing') running.set(job.id, job)
-    else running.delete(job.id)
+  function changed(job: Job, here = false): void {
+    if (job.status !== 'processing') running.delete(job.id)
+    else if (here || running.has(job.id)) running.set(job.id, job)
     last += 1
     ids[last % MOST_KEPT] = job.id
     if (watchers.size === 0) return

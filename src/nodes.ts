@@ -7,6 +7,7 @@ import { ServiceError } from './errors.js'
 import type { JsonText } from './job.js'
 import type { Pool } from './pool/pool.js'
 import type { NodeStats } from './stats/stats.js'
+import { sumUp } from './stats/sum.js'
 import type { Cluster, NodeRecord, Orders, Wish } from './store/cluster.js'
 
 /** What a node tells of itself. */
@@ -61,6 +62,8 @@ export interface Nodes {
   list(): Promise<[Node, ...Node[]]>
   /** This one, as it is now. */
   here(): Node
+  /** Whether another one that is alive has this type. */
+  othersHave(type: string): Promise<boolean>
   /** What others show of this one. */
   about(): JsonText
   /** Does what was asked of this node. */
@@ -86,11 +89,18 @@ const aboutSchema = z.object({
   memory_bytes: z.number().catch(0),
   types: z.array(z.string()).catch([]),
   trouble: z.string().nullable().catch(null),
-  stats: z
-    .custom<NodeStats>((value) => Array.isArray(Object(value).slots))
-    .nullable()
-    .catch(null),
+  stats: z.custom<NodeStats>(canBeSummed).nullable().catch(null),
 })
+
+/** Another version may measure otherwise: its node is shown without its figures. */
+function canBeSummed(stats: unknown): boolean {
+  try {
+    const sum = sumUp([{ id: '', stats: stats as NodeStats }])
+    return Number.isFinite(sum.throughput.last_1m.jobs_per_minute + sum.last_hour.ends_at)
+  } catch {
+    return false
+  }
+}
 
 export function createNodes(options: NodesOptions): Nodes {
   const { node, cluster, dispatcher, pool, state, unready, now } = options
@@ -125,15 +135,18 @@ export function createNodes(options: NodesOptions): Nodes {
     dispatcher.drain(draining)
   }
 
+  async function others(): Promise<Node[]> {
+    return (await cluster?.nodes())?.filter(({ id }) => id !== node).map(nodeOf) ?? []
+  }
+
   return {
     here,
-    async list() {
-      const others = (await cluster?.nodes())?.filter(({ id }) => id !== node) ?? []
-      return [here(), ...others.map(nodeOf)]
-    },
+    list: async () => [here(), ...(await others())],
+    othersHave: async (type) => (await others()).some(({ state, types }) => state !== 'lost' && types.includes(type)),
     about: () => JSON.stringify(here()),
     obey({ number, max_workers, draining }) {
-      if (number <= obeyed) return
+      // A node that was away for so long that it was forgotten is asked anew.
+      if (number === obeyed) return
       obeyed = number
       apply({ draining, ...(max_workers !== null && { max_workers }) })
     },

@@ -46,6 +46,8 @@ export function createRelay(options: RelayOptions): Relay {
 
   bus.subscribe((event) => {
     if (event.kind === 'job') newer.add(event.job.id)
+    // It may have been stored all the same, before its answer was lost: whoever waits for it here is told.
+    if (event.kind === 'late_outcome') inTurn(() => tellJobs([event.id]))
   })
 
   const tell = (event: ServiceEvent) => bus.publish(event)
@@ -96,6 +98,7 @@ export function createRelay(options: RelayOptions): Relay {
     if (rescue) tell({ ...NOTHING, due_at: now() })
     const before = others
     others = new Set(alive.filter((id) => id !== node))
+    if ([...others].some((id) => !before.has(id))) hints.welcome()
     // What it did last may never have been told.
     if ([...before].some((id) => !others.has(id))) gap()
   }

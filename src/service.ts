@@ -153,10 +153,14 @@ export async function createService(config: Config, surroundings: Surroundings):
     onFailure: (failure) => bus.publish({ kind: 'threads', failure }),
   })
   const { max_workers, only, poll, queue_size } = worker
-  const dispatcher = createDispatcher({ tracker, pool, types, only, bus, node, max_workers, poll, now })
+  const several = store.cluster !== null
+  const dispatcher = createDispatcher({ tracker, pool, types, only, bus, node, several, max_workers, poll, now })
   const ticker = createTicker({ tracker, bus, now })
   const scheduling = { store, bus, rules, submissionRules, bounds, now, newId }
-  const [schedules, firing] = [createSchedules(scheduling), createFiring(scheduling)]
+  const [schedules, firing] = [
+    createSchedules(scheduling),
+    createFiring({ ...scheduling, othersHave: (type) => nodes.othersHave(type) }),
+  ]
   const scheduler = createScheduler(firing, bus, now)
   const pruner = createPruner({ tracker, bus, retention: config.retention, types: types.values(), now })
   const janitor = createArtifactJanitor({ files, store, bus })

@@ -91,8 +91,8 @@ function postgresSource(source: string | undefined, schema: string): DatabaseSou
 }
 
 function schemaName() {
-  const error = 'must be a name of up to 63 small letters, digits and _ that does not begin with a digit or "pg_"'
-  return z.string(error).regex(/^(?!pg_)[a-z_][a-z0-9_]{0,62}$/, error)
+  const error = 'must be a name of up to 50 small letters, digits and _ that does not begin with a digit or "pg_"'
+  return z.string(error).regex(/^(?!pg_)[a-z_][a-z0-9_]{0,49}$/, error)
 }
 
 /** A plain path, or a URI as SQLite reads it (sqlite.org/uri.html), which better-sqlite3 does not; or what it must be. */

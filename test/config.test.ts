@@ -301,7 +301,7 @@ describe('a bad file is refused', () => {
     ],
     [
       'data:\n  database:\n    master:\n      driver: postgres\n      source: postgres://a/b\n      schema: pg_own',
-      '6: data.database.master.schema: must be a name of up to 63 small letters, digits and _ that does not begin with a digit or "pg_", is "pg_own"',
+      '6: data.database.master.schema: must be a name of up to 50 small letters, digits and _ that does not begin with a digit or "pg_", is "pg_own"',
     ],
     [
       'data:\n  database:\n    master:\n      driver: mysql',

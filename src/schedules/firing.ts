@@ -27,13 +27,20 @@ const MOST_JOBS = 400
 const MOST_TRIES = 20
 /** When one that cannot be read is tried again. */
 const UNREADABLE_REST_MS = 60_000
+/** When what was left to other nodes is looked at again. */
+const LEFT_REST_MS = 1_000
 /** What the loop may be late by on a machine that is not overloaded. */
 const ON_TIME_MS = 60_000
 
 /** What a tick comes to: its job, or why there is none. */
 type Made = Pick<Fire['ticks'][number], 'reason' | 'job' | 'takes'>
 
-export function createFiring(options: SchedulesOptions): Firing {
+export interface FiringOptions extends SchedulesOptions {
+  /** Whether another node has this type. Left out: there is none. */
+  othersHave?(type: string): Promise<boolean>
+}
+
+export function createFiring(options: FiringOptions): Firing {
   const { store, bus, rules, submissionRules, now, newId } = options
   // What a tick makes was accepted when its schedule was put: a full queue does not refuse it.
   const bounds = { ...options.bounds, max_pending: Number.POSITIVE_INFINITY, max_pending_of: new Map() }
@@ -95,6 +102,13 @@ export function createFiring(options: SchedulesOptions): Firing {
     }
   }
 
+  /** This node cannot make its job, as the type is gone or disabled here, and another one can. */
+  async function isForOthers(schedule: Schedule): Promise<boolean> {
+    const type = typeOf(schedule)
+    if (type === null || submissionRules.types.get(type)?.disabled === null) return false
+    return (await options.othersHave?.(type)) ?? false
+  }
+
   function tell(fired: readonly Fired[]): void {
     for (const { name, jobs, ticks } of fired) {
       for (const job of jobs) bus.publish({ kind: 'job', verb: 'submit', job })
@@ -133,14 +147,30 @@ export function createFiring(options: SchedulesOptions): Firing {
       const { due } = await store.dueSchedules(at, PIECE)
       const fires: Fire[] = []
       let jobs = 0
+      let left = false
       for (const schedule of due) {
         if (jobs >= MOST_JOBS) break
+        if (await isForOthers(schedule)) {
+          left = true
+          continue
+        }
         const fire = await fireOrSkip(schedule, at)
         fires.push(fire)
         jobs += fire.ticks.length
       }
       if (fires.length > 0) tell(await store.fire(fires, bounds))
-      return (await store.dueSchedules(at, 0)).next_at
+      const { next_at } = await store.dueSchedules(at, 0)
+      return left && next_at !== null && next_at <= at ? at + LEFT_REST_MS : next_at
     },
+  }
+}
+
+/** Null where it cannot be read. */
+function typeOf(schedule: Schedule): string | null {
+  try {
+    const { type } = Object(planOf(schedule).job)
+    return typeof type === 'string' ? type : null
+  } catch {
+    return null
   }
 }

@@ -168,6 +168,18 @@ describe.skipIf(postgresMissing !== null)(`nodes on PostgreSQL (${postgresMissin
       expect((await http.get(`/jobs/${id}/why`)).body.waits_for).toMatchObject([{ kind: 'no_node', type: 'greet' }])
   })
 
+  test('a tick is left to a node that has its type', async () => {
+    const { all } = await startNodes([{ jobs: { greet: { enabled: false } } }, {}])
+    const [here, there] = all
+    const job = { type: 'greet', payload: { name: 'Ada' } }
+    await there.http.put('/schedules/often').send({ every: '1s', overlap: 'queue', job }).expect(201)
+    const ticks = await until('it has ticked', async () => {
+      const { history } = (await here.http.get('/schedules/often/history')).body
+      return history.length >= 5 && history
+    })
+    expect(ticks.map(({ outcome }: { outcome: string }) => outcome)).toEqual(ticks.map(() => 'ran'))
+  })
+
   test('statistics add up what nodes measured, and pages show the slots of all', async () => {
     const { all } = await startNodes(
       [{ worker: { only: ['greet'] } }, { worker: { only: ['polite', 'throws'], max_workers: 2 } }],

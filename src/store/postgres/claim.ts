@@ -14,6 +14,11 @@ const HEADS = `SELECT head.* FROM unnest($1::text[], $2::integer[]) AS share (ty
   CROSS JOIN LATERAL (SELECT ${WITH_PAYLOAD} FROM jobs WHERE jobs.type = share.type AND status = 'pending' AND NOT held
     ORDER BY rank, id LIMIT share.most FOR UPDATE SKIP LOCKED) AS head`
 
+/** The best-ranked of those that may be what brings a process down. */
+const SUSPECTS = `SELECT ${WITH_PAYLOAD} FROM jobs
+  WHERE status = 'pending' AND reason = 'rescued' AND interruptions >= ${SUSPECT_AFTER} AND NOT held AND type = ANY($1::text[])
+  ORDER BY rank, id LIMIT 20 FOR UPDATE SKIP LOCKED`
+
 /** Everything here runs inside a transaction that group commit began. */
 export function createClaims(db: Queries, rows: Rows, moves: Moves) {
   const rates = createRates(db)
@@ -23,7 +28,7 @@ export function createClaims(db: Queries, rows: Rows, moves: Moves) {
     await rates.lock(request.shares.flatMap(({ type, rate }) => (rate ? [type] : [])))
     const shares: Share[] = []
     for (const share of request.shares) shares.push(await withinRate(share, now))
-    const suspected = wary ? pick(await suspects(), shares, slots.length).slice(0, 1) : []
+    const suspected = wary ? pick(await suspects(shares), shares, slots.length).slice(0, 1) : []
     const suspect = suspected.length > 0
     const claimed = await take(suspect ? suspected : await best(shares, slots.length), request)
     for (const { type, rate } of shares) {
@@ -33,10 +38,8 @@ export function createClaims(db: Queries, rows: Rows, moves: Moves) {
     return { claimed, suspect, next_at: await nextStart(shares, now) }
   }
 
-  async function suspects(): Promise<JobWithPayload[]> {
-    const text = `status = 'pending' AND reason = 'rescued' AND interruptions >= ${SUSPECT_AFTER} AND NOT held`
-    return inOrder(await rows.take(text, []))
-  }
+  const suspects = (shares: readonly Share[]): Promise<JobWithPayload[]> =>
+    rows.find(SUSPECTS, [shares.map(({ type }) => type)])
 
   async function best(shares: readonly Share[], free: number): Promise<JobWithPayload[]> {
     const open = shares.filter(({ limit }) => limit > 0)

@@ -8,6 +8,7 @@ import { createNodes } from './nodes.js'
 /** Beats in a lease: two may be lost before the node is taken for dead. */
 const BEATS = 4
 const NOBODY: JsonText = '{}'
+const LEAST_PATIENCE_MS = 1_000
 
 export interface PostgresCluster extends Cluster {
   /** Its first beat, by which others know of it. */
@@ -29,10 +30,14 @@ export interface ClusterOptions {
 export function createCluster({ connection, reader, node, lease }: ClusterOptions): PostgresCluster {
   const nodes = createNodes(node, lease)
   let member: Member | null = null
+  let trouble: string | null = null
   let beating: Promise<void> = Promise.resolve()
   const channel = `${connection.schema} hints`
+  // A line that is silent is given up while there is time for another beat.
+  const patience = Math.max(LEAST_PATIENCE_MS, lease / BEATS)
   const pulse: Connection = openConnection({
     ...connection,
+    timeouts: connection.timeouts ?? { connect: patience, statement: patience, answer: patience },
     durable: false,
     channel,
     // Its own hints come back as well.
@@ -44,13 +49,18 @@ export function createCluster({ connection, reader, node, lease }: ClusterOption
 
   async function once(): Promise<void> {
     const me = member
-    const beat = await nodes.beat(pulse, me?.about() ?? NOBODY, me?.runs() ?? [])
-    me?.onBeat(beat)
+    try {
+      const beat = await nodes.beat(pulse, me?.about() ?? NOBODY, me?.runs() ?? [])
+      trouble = null
+      me?.onBeat(beat)
+    } catch (error) {
+      // The next one comes all the same.
+      trouble = `it cannot tell that it is alive: ${error instanceof Error ? error.message : error}`
+    }
   }
 
-  /** One that fails is told by trouble(); the next one comes all the same. */
   function beat(): Promise<void> {
-    beating = beating.then(() => once().catch(() => {}))
+    beating = beating.then(once)
     return beating
   }
 
@@ -75,7 +85,7 @@ export function createCluster({ connection, reader, node, lease }: ClusterOption
     async enter(db) {
       await nodes.beat(db, NOBODY, [])
     },
-    trouble: pulse.trouble,
+    trouble: () => trouble,
     async leave(db) {
       clearInterval(timer)
       member = null

@@ -59,6 +59,8 @@ export interface ConnectionOptions {
 const TIMEOUTS: Timeouts = { connect: 3_000, statement: 10_000, answer: 12_000 }
 /** While the server cannot be reached, whoever asks is told at once that it was just now. */
 const RETRY_MS = 500
+/** What is idle is dropped by routers without a word. */
+const KEEP_ALIVE_MS = 10_000
 /** The server is told that a connection ends; it is cut where that is not heard. */
 const END_MS = 500
 /** A statement before it in the transaction has failed. */
@@ -192,11 +194,9 @@ async function connect(options: ConnectionOptions, onLost: (error: Error) => voi
     connectionString: source,
     application_name: `jobmill ${node}`,
     connectionTimeoutMillis: timeouts.connect,
-    statement_timeout: timeouts.statement,
     query_timeout: timeouts.answer,
-    // A node that hangs in the middle of a transaction, or is cut off, keeps its locks no longer than this.
-    idle_in_transaction_session_timeout: timeouts.statement,
     keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
     pipeline: true,
     types: { getTypeParser: typeParser },
   })
@@ -205,7 +205,7 @@ async function connect(options: ConnectionOptions, onLost: (error: Error) => voi
   client.on('notification', ({ payload = '' }) => options.onHint?.(payload))
   try {
     await client.connect()
-    await client.query(SESSION, [quoted(schema), durable ? 'on' : 'off'])
+    await client.query(SESSION, [quoted(schema), durable ? 'on' : 'off', `${timeouts.statement}ms`])
     if (channel !== undefined) await client.query(`LISTEN ${quoted(channel)}`)
   } catch (error) {
     void letGo(client)
@@ -218,12 +218,14 @@ async function connect(options: ConnectionOptions, onLost: (error: Error) => voi
 /**
  * A durable commit is on disk when it is answered, whatever the server's configuration says otherwise. Every statement
  * finds its rows by an index, row by row: what the server knows of tables that fill and empty all day is out of date, and
- * would mislead it to read them whole.
+ * would mislead it to read them whole. A node that hangs in the middle of a transaction, or is cut off, keeps its locks no
+ * longer than a statement may take. (Not as parameters of the start: poolers refuse or drop them.)
  */
 const SESSION = `SELECT set_config('search_path', $1, false), set_config('synchronous_commit', $2, false),
   set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
   set_config('enable_mergejoin', 'off', false), set_config('enable_material', 'off', false),
-  set_config('jit', 'off', false)`
+  set_config('jit', 'off', false), set_config('statement_timeout', $3, false),
+  set_config('idle_in_transaction_session_timeout', $3, false)`
 
 /** What is asked before the event loop turns goes out in one piece. */
 function cork({ connection: { stream } }: pg.Client): void {
@@ -250,10 +252,10 @@ export function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : ''
 }
 
-/** The connection cannot be used any more: it broke, the server ended it, or an answer is overdue. */
+/** The connection cannot be used any more: it broke, the server ended it or only reads, or an answer is overdue. */
 export function isLost(error: unknown): boolean {
   if (error instanceof ServiceError) return false
-  if (error instanceof pg.DatabaseError) return /^(08|57P)/.test(codeOf(error))
+  if (error instanceof pg.DatabaseError) return /^(08|57P|25P0[34]|25006)/.test(codeOf(error))
   return (
     error instanceof Error && (codeOf(error) !== '' || /terminated|timeout|closed|not queryable/i.test(error.message))
   )

@@ -163,5 +163,8 @@ export function asServiceError(error: unknown, committing: boolean): unknown {
   if (isLost(error)) return away(error instanceof Error ? error.message : String(error))
   if (CONFLICTS.includes(code) || code === '57014')
     return new ServiceError('store_busy', `the database did not get to it in time (${code})`)
+  // What the server refuses for a reason of its own, such as a right that is missing, it takes when that is over.
+  if (error instanceof pg.DatabaseError && !isOwnFault(error))
+    return new ServiceError('store_busy', `the database refuses it (${code}: ${error.message})`)
   return error
 }

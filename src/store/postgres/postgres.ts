@@ -46,6 +46,9 @@ export interface PostgresOptions {
   onCommit?(writes: number, ms: number): void
 }
 
+/** A change of large tables takes its time, and who starts beside it waits for it. */
+const SETUP_TIMEOUTS: Timeouts = { connect: 3_000, statement: 1_800_000, answer: 1_801_000 }
+
 /** @throws StoreOpenError where the database cannot be used */
 export async function openPostgresStore(options: PostgresOptions, rules: Rules): Promise<Store> {
   const { schema = 'jobmill', node, lease, digests = [], types = [], onCommit = () => {} } = options
@@ -54,15 +57,17 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   const db = openConnection(connection)
   const reader = openConnection(connection)
   const cluster = createCluster({ connection, reader, node, lease })
+  const setup = openConnection({ ...connection, timeouts: options.timeouts ?? SETUP_TIMEOUTS })
   try {
-    await migrate(db, schema, async () => {
-      await refuseUnfinished(db, schema)
-      await registerTypes(db, types, rules)
-      await cluster.enter(db)
+    await migrate(setup, schema, async () => {
+      await refuseUnfinished(setup, schema)
+      await registerTypes(setup, types, rules)
+      await cluster.enter(setup)
     })
+    await setup.close()
   } catch (error) {
-    await cluster.leave(db)
-    await db.close()
+    await cluster.leave(setup)
+    await setup.close()
     if (error instanceof StoreOpenError) throw error
     throw new StoreOpenError(
       `the PostgreSQL database cannot be used: ${error instanceof Error ? error.message : error}`,

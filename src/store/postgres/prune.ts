@@ -1,5 +1,5 @@
 // Deletes final jobs that are too old or too many, oldest end first, a piece at a time.
-import { isFinal, type JobWithPayload } from '../../job.js'
+import { isFinal, type Job } from '../../job.js'
 import { isAmong } from '../filters.js'
 import type { Pruned, PruneRequest } from '../store.js'
 import type { Queries } from './connection.js'
@@ -20,7 +20,7 @@ export function createPruning(db: Queries, rows: Rows, moves: Moves) {
     )
     let count = chosen.reduce((sum, { n }) => sum + n, 0)
     let size = chosen.reduce((sum, { bytes }) => sum + bytes, 0)
-    const isSurplus = (job: JobWithPayload) =>
+    const isSurplus = (job: Job) =>
       (finished_before !== null && endOf(job) < finished_before) ||
       (max_count !== null && count > max_count) ||
       (max_bytes !== null && size > max_bytes)
@@ -30,7 +30,7 @@ export function createPruning(db: Queries, rows: Rows, moves: Moves) {
     const needed = await moves.dependencies.needed(found.map(({ id }) => id))
     const heads = found.filter(({ id, status }) => isFinal(status) && !needed.has(id))
     heads.sort((a, b) => endOf(a) - endOf(b) || (a.id < b.id ? -1 : 1))
-    const gone: JobWithPayload[] = []
+    const gone: Job[] = []
     for (const job of heads.slice(0, limit)) {
       if (!isSurplus(job)) break
       gone.push(job)
@@ -47,4 +47,4 @@ export function createPruning(db: Queries, rows: Rows, moves: Moves) {
   }
 }
 
-const endOf = ({ finished_at }: JobWithPayload) => finished_at ?? 0
+const endOf = ({ finished_at }: Job) => finished_at ?? 0

@@ -181,8 +181,8 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
     /** Those that a SELECT of all columns finds. */
     find: (text: string, values: readonly unknown[]): Promise<JobWithPayload[]> => jobs(text, values),
     /** Those that `condition` finds, locked; what another node has locked is left to it. */
-    take: (condition: string, values: readonly unknown[]): Promise<JobWithPayload[]> =>
-      jobs(`SELECT ${WITH_PAYLOAD} FROM jobs WHERE ${condition} FOR UPDATE SKIP LOCKED`, values),
+    take: (condition: string, values: readonly unknown[]): Promise<Job[]> =>
+      jobs(`SELECT ${COLUMNS} FROM jobs WHERE ${condition} FOR UPDATE SKIP LOCKED`, values),
 
     /** Takes each step and writes it, with what its run leaves in `attempts`. */
     async apply<J extends Job>(moves: readonly Move<J>[]): Promise<Applied<J>> {

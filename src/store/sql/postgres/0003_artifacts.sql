@@ -1,7 +1,6 @@
 -- Artifacts in pieces of 256 KiB, the last one of a file shorter. `file` is the number of the artifact in its run, `n`
 -- that of the piece. Readers cut pieces, and files may be packed already: so nothing is compressed.
 -- Nodes that know version 3 can work with it.
--- Nodes that know version 3 can work with it.
 CREATE TABLE artifact_chunks (
   id   text COLLATE "C" NOT NULL,
   run  integer NOT NULL,
