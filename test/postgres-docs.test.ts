@@ -2,12 +2,24 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { connect } from './store/by-sql.js'
+import { freshFolder } from './support/folder.js'
 import { postgresMissing, usePostgres } from './support/postgres.js'
+import { launch } from './support/process.js'
 import { startService } from './support/service.js'
 
 const page = readFileSync(new URL('../docs/postgres.md', import.meta.url), 'utf8')
 const section = String(page.split(/^## /m).find((text) => text.startsWith('Submitting inside')))
 const [rights, ...statements] = [...section.matchAll(/^```sql\n(.*?)^```$/gms)].map(([, sql]) => String(sql))
+
+test('docs/postgres.md shows configurations that are valid', async () => {
+  const shown = [...page.matchAll(/^( *)```yaml\n(.*?)^ *```$/gms)]
+  expect(shown.length).toBeGreaterThanOrEqual(3)
+  for (const [, indent = '', yaml = ''] of shown) {
+    const text = yaml.replaceAll(new RegExp(`^${indent}`, 'gm'), '')
+    const { exit, errors } = launch(freshFolder({ 'config.yaml': text }), ['--check-config'])
+    expect([(await exit).code, errors()]).toEqual([0, ''])
+  }
+})
 
 describe.skipIf(postgresMissing !== null)(`docs/postgres.md (${postgresMissing ?? 'a real server'})`, () => {
   const server = usePostgres()

@@ -18,11 +18,8 @@ export interface ArtifactTarget extends Pick<ArtifactStore, 'stream' | 'close'> 
 
 /** The database of that connection, or a folder that all nodes share. */
 export function openTarget(connection: ConnectionOptions, shared: string | null): ArtifactTarget {
-  if (shared === null) {
-    // Nothing runs here that would write into a folder.
-    const { put, stream, close } = openPostgresArtifacts({ ...connection, dir: '' })
-    return { put, stream, close }
-  }
+  // Nothing runs here that would write into a folder.
+  if (shared === null) return openPostgresArtifacts({ ...connection, dir: '' })
   const { folder, stream, close } = createArtifactFolder(shared)
   return {
     stream,

@@ -7,11 +7,11 @@ const NAMES = [
   ...['jobs', 'attempts', 'logs', 'checkpoints', 'tags', 'keys', 'key_holders', 'dependencies', 'unblocking'],
   ...['batches', 'schedules', 'ticks', 'digests', 'digest_events', 'pauses', 'starts', 'counts'],
 ]
-/** In PostgreSQL a run is there once it is over. */
-const ATTEMPTS = '(SELECT * FROM attempts WHERE finished_at IS NOT NULL)'
 /** All nodes share the counts of the file: they are one part of those in PostgreSQL, which has what ever ended beside them. */
 const COUNTS = `(SELECT 0 AS part, status, type, coalesce(counts.n, 0) AS n, coalesce(bytes, 0) AS bytes,
   coalesce(totals.n, 0) AS ever FROM counts FULL JOIN totals USING (status, type))`
+/** A run that goes on is in the row of its job. */
+const ATTEMPTS = '(SELECT * FROM attempts WHERE outcome IS NOT NULL)'
 
 export interface Table {
   name: string
@@ -35,7 +35,7 @@ export async function readTables(file: BetterSqlite3.Database, target: Queries):
     types.set(`${table}.${column}`, type)
 
   return NAMES.map((name) => {
-    const from = name === 'counts' ? COUNTS : name === 'attempts' ? ATTEMPTS : name
+    const from = { counts: COUNTS, attempts: ATTEMPTS }[name] ?? name
     const columns = file
       .prepare(`SELECT * FROM ${from}`)
       .columns()

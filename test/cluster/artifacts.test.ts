@@ -186,19 +186,20 @@ describe.skipIf(postgresMissing !== null)(`artifacts on PostgreSQL (${postgresMi
     const first = await startProcess(folder)
     const { payload } = large(3 * MIB)
     const { id } = await first.submit({ type: 'makes', payload })
-    // Whoever stores the outcome ends the attempt as well, and waits for this.
+    // Whoever stores the outcome writes the attempt as well, and waits for this.
     const holder = new pg.Client({ connectionString: server.url() })
     await holder.connect()
     onTestFinished(() => holder.end())
     await until('it runs', async () => (await first.get(id)).status === 'processing')
     await holder.query('BEGIN')
-    await holder.query(`SELECT 1 FROM ${schema}.attempts WHERE id = $1 FOR UPDATE`, [id])
-    const held = `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE attempts%'`
-    await until('it stores the outcome', async () => (await server.ask(held)).length === 1)
+    await holder.query(`LOCK TABLE ${schema}.attempts IN SHARE MODE`)
+    const [{ pid }] = (await holder.query('SELECT pg_backend_pid() AS pid')).rows
+    const held = 'SELECT 1 FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))'
+    await until('it stores the outcome', async () => (await server.ask(held, [pid])).length === 1)
     expect(new Set(await chunks(schema))).toEqual(new Set([`${id}.1`]))
     await first.kill('SIGKILL')
     await holder.query('COMMIT')
-    expect(runFolders(folder)).toEqual([`${id}.1`])
+    expect(runFolders(folder)).toEqual([])
     const second = await startProcess(folder)
     const job = await second.reaches(id, 'completed')
     expect(job).toMatchObject({ attempt: 1, interruptions: 1 })
@@ -210,7 +211,7 @@ describe.skipIf(postgresMissing !== null)(`artifacts on PostgreSQL (${postgresMi
     await until('all is gone', async () => (await chunks(schema)).length === 0)
     const notes = `SELECT 1 FROM ${schema}.artifact_leftovers`
     await until('nothing is noted any more', async () => (await server.ask(notes)).length === 0)
-  })
+  }, 60_000)
 
   test('200 MB are sent and read in the memory of a few chunks', async () => {
     const { schema, database } = newSchema()

@@ -197,9 +197,10 @@ describe.skipIf(postgresMissing !== null)(`artifacts in PostgreSQL (${postgresMi
     const content = randomBytes(5 * CHUNK)
     const job = await running()
     const artifacts = write(job, content)
-    await here.keep(job, artifacts)
+    const path = join(here.folder(job), '0')
+    await here.put(job, 0, path)
     await server.ask(`DELETE FROM ${schema}.artifact_chunks WHERE n > 2`)
-    await there.put(job, 0, join(here.folder(job), '0'))
+    await there.put(job, 0, path)
     // Those that were there are as they were: each was written by a transaction of its own.
     const written = await server.ask(`SELECT n FROM ${schema}.artifact_chunks ORDER BY xmin::text::bigint`)
     expect(written).toEqual([0, 1, 2, 3, 4].map((n) => ({ n })))

@@ -100,6 +100,8 @@ export function openPostgresArtifacts({ dir, ...connection }: ConnectionOptions 
     async keep(run, artifacts) {
       await turn(() => reach(noteRun(db, run)))
       for (const index of artifacts.keys()) if (!(await put(run, index, join(folder(run), String(index))))) return
+      // Before the outcome: what a crash leaves then is of a run that did not complete, and is looked for.
+      await remove(run).catch(() => {})
     },
 
     async stream(run, index, start, end) {

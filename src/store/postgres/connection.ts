@@ -1,6 +1,7 @@
 // A connection to PostgreSQL that is made when it is needed, and thrown away as soon as anything about it is in doubt.
 import pg from 'pg'
 import { ServiceError } from '../../errors.js'
+import { storable, typeParser } from './values.js'
 
 /** What the parts of the store ask of a connection. */
 export interface Queries {
@@ -60,7 +61,6 @@ const TIMEOUTS: Timeouts = { connect: 3_000, statement: 10_000, answer: 12_000 }
 const RETRY_MS = 500
 /** The server is told that a connection ends; it is cut where that is not heard. */
 const END_MS = 500
-const INT8 = 20
 /** A statement before it in the transaction has failed. */
 const ABORTED = '25P02'
 
@@ -117,7 +117,9 @@ export function openConnection(options: ConnectionOptions): Connection {
   async function ask(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
     const mine = connected()
     try {
-      const result = await (await mine).query(named(text, values))
+      const there = await mine
+      cork(there)
+      const result = await there.query(named(text, values))
       trouble = null
       return result
     } catch (error) {
@@ -214,38 +216,26 @@ async function connect(options: ConnectionOptions, onLost: (error: Error) => voi
 }
 
 /**
-/**
  * A durable commit is on disk when it is answered, whatever the server's configuration says otherwise. Every statement
  * finds its rows by an index, row by row: what the server knows of tables that fill and empty all day is out of date, and
  * would mislead it to read them whole.
  */
 const SESSION = `SELECT set_config('search_path', $1, false), set_config('synchronous_commit', $2, false),
   set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
-  set_config('enable_mergejoin', 'off', false), set_config('jit', 'off', false)`
+  set_config('enable_mergejoin', 'off', false), set_config('enable_material', 'off', false),
+  set_config('jit', 'off', false)`
+
+/** What is asked before the event loop turns goes out in one piece. */
+function cork({ connection: { stream } }: pg.Client): void {
+  stream.cork()
+  process.nextTick(() => stream.uncork())
+}
 
 /** Resolves when its socket is closed. */
 async function letGo(client: pg.Client): Promise<void> {
   const cut = setTimeout(() => client.connection.stream.destroy(), END_MS)
   await client.end().catch(() => {})
   clearTimeout(cut)
-}
-
-/** Times and counts are far below 2^53. */
-function typeParser(oid: number, format: unknown) {
-  return oid === INT8 ? Number : pg.types.getTypeParser(oid, format === 'binary' ? 'binary' : 'text')
-}
-
-/** What does not stand as it is in an array; and NUL, which PostgreSQL's text does not have and nobody can be told. */
-const ODD = /["\\\0]/
-
-function storable(value: unknown): unknown {
-  if (typeof value === 'string') return value.includes('\0') ? value.replaceAll('\0', '\ufffd') : value
-  return Array.isArray(value) ? `{${value.map(element)}}` : value
-}
-
-function element(value: string | number | boolean | null): string {
-  if (typeof value !== 'string') return String(value ?? null)
-  return `"${ODD.test(value) ? value.replace(/["\\]/g, '\\$&').replaceAll('\0', '\ufffd') : value}"`
 }
 
 /** As an identifier, for search_path as well as for statements. */

@@ -39,7 +39,7 @@ export function createKeys(db: Queries, rows: Pick<Rows, 'getWithPayload'>) {
   const insert = ({ kind, owner, key, fingerprint, expires_at }: JobKey, id: string) =>
     db.run(
       `INSERT INTO keys (kind, owner, key, id, fingerprint, expires_at, released) VALUES ($1, $2, $3, $4, $5, $6, $7)
-       ON CONFLICT (kind, owner, key) DO UPDATE SET id = excluded.id, fingerprint = excluded.fingerprint,
+       ON CONFLICT (owner, key, kind) DO UPDATE SET id = excluded.id, fingerprint = excluded.fingerprint,
          expires_at = excluded.expires_at, released = excluded.released`,
       [kind, owner, key, id, fingerprint, expires_at, kind !== 'unique'],
     )
@@ -78,7 +78,7 @@ export function createKeys(db: Queries, rows: Pick<Rows, 'getWithPayload'>) {
     /** Forgets up to `limit` keys that nobody can meet any more. */
     expire: (now: number, limit: number) =>
       db.run(
-        `DELETE FROM keys WHERE (kind, owner, key) IN (SELECT kind, owner, key FROM keys
+        `DELETE FROM keys WHERE (owner, key, kind) IN (SELECT owner, key, kind FROM keys
            WHERE released AND expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
         [now, limit],
       ),

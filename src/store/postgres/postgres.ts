@@ -150,8 +150,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
       const claim = commits.write(async (): Promise<Claimed> => {
         await lostClaims.release(request)
         await outside.foldWhereDue()
-        const due = await upkeep.fallDue(request.now)
-        const { all, types } = await readPauses(db)
+        const [due, { all, types }] = await Promise.all([upkeep.fallDue(request.now), readPauses(db)])
         const shares = all ? [] : request.shares.filter(({ type }) => !types.includes(type))
         return { ...due, ...(await claims.claim({ ...request, shares })) }
       })

@@ -219,7 +219,7 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
     },
 
     /** Final jobs are gone, with all that belongs to them alone. */
-    remove(gone: readonly Pick<Job, 'id' | 'run' | 'status' | 'type' | 'bytes' | 'batch_id' | 'artifacts'>[]): void {
+    remove(gone: readonly Job[]): void {
       if (gone.length === 0) return
       noteLeftovers(db, gone)
       const ids = gone.map(({ id }) => id)

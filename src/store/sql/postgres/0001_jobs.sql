@@ -117,7 +117,7 @@ CREATE TABLE keys (
   fingerprint text,
   expires_at  bigint NOT NULL,
   released    boolean NOT NULL,
-  PRIMARY KEY (kind, owner, key)
+  PRIMARY KEY (owner, key, kind)
 );
 CREATE INDEX keys_job ON keys (id);
 CREATE INDEX keys_expiry ON keys (expires_at) WHERE released;
