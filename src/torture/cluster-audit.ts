@@ -24,10 +24,10 @@ export async function auditCluster(cluster: Cluster): Promise<Omit<Finding, 'rou
   const attemptsOf = async (id: string): Promise<Attempt[]> =>
     (await server.call('GET', `/jobs/${id}/attempts`)).body.attempts
 
-  /** Its node was told late that the run was taken from it, and could not be told sooner. */
+  /** Its node lives on, and could not be told sooner that the run was taken from it. */
   async function excused(id: string, run: number): Promise<boolean> {
     const one = (await attemptsOf(id)).find((attempt) => attempt.run === run)
-    return one?.outcome === 'rescue' && troubled.has(one.node)
+    return one?.outcome === 'rescue' && troubled.has(one.node) && nodes.some(({ id }) => id === one.node)
   }
 
   const report = await audit(server, ledger, folder, { stuck_ms: STUCK_MS, excused })

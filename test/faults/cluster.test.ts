@@ -57,8 +57,8 @@ describe.skipIf(missing !== null)(`is caught (${missing ?? 'a real server'})`, (
   })
 
   test('an outcome without its fence, by stops', async () => {
-    expect(await violationsOf(tryStops(build(NO_FENCE), 2))).toContainEqual(
-      expect.stringMatching(/with the result of run|until all are held/),
+    expect(await violationsOf(tryStops(build(NO_FENCE), 1))).toContainEqual(
+      expect.stringMatching(/taken from its node, and ended the job/),
     )
   })
 

@@ -8,7 +8,7 @@ import { missingPostgres } from '../../postgres.js'
 const ROUNDS = 15
 const NODES = 3
 const CLIENTS = 8
-const LEASE_S = 2
+const LEASE_S = 3
 /** Between a start and the next kill. */
 const LONGEST_LOAD_MS = 600
 

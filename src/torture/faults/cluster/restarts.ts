@@ -9,7 +9,7 @@ import { missingPostgres } from '../../postgres.js'
 const ROUNDS = 6
 const NODES = 3
 const CLIENTS = 8
-const LEASE_S = 2
+const LEASE_S = 3
 const LONGEST_LOAD_MS = 1_000
 /** In leases. */
 const LONGEST_AWAY = 1.3

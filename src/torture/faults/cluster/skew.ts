@@ -9,7 +9,7 @@ import { shiftedClock } from '../clock.js'
 const ROUNDS = 4
 const SKEW_S = 30
 const CLIENTS = 8
-const LEASE_S = 2
+const LEASE_S = 3
 /** Of each node, in each round. */
 const DELAYED = 3
 

@@ -8,9 +8,13 @@ import { readWitness } from '../../witness.js'
 const ROUNDS = 4
 const NODES = 3
 const CLIENTS = 8
-const LEASE_S = 2
+const LEASE_S = 3
+/** Until the lease is over, and what a busy machine adds. */
+const RESCUE_MS = 60_000
 /** What a node that goes on may take until the runs that it lost are told to stop. */
 const LONGEST_MS = 15_000
+
+const LATE = 'late outcome changed nothing'
 
 /** Runs until it is told to stop, and writes that down. */
 const HELD = `import { once } from 'node:events'
@@ -79,10 +83,14 @@ async function stopOne(cluster: Cluster, ids: readonly string[], { check, count 
   node.child.kill('SIGSTOP')
   try {
     for (const { id } of lost)
-      await until('another node runs what it ran', async () => {
-        const { status, worker } = await jobOn(other, id)
-        return status === 'processing' && worker?.node !== node.id
-      })
+      await until(
+        'another node runs what it ran',
+        async () => {
+          const { status, worker } = await jobOn(other, id)
+          return status === 'processing' && worker?.node !== node.id
+        },
+        RESCUE_MS,
+      )
   } finally {
     node.child.kill('SIGCONT')
   }
@@ -92,8 +100,20 @@ async function stopOne(cluster: Cluster, ids: readonly string[], { check, count 
     const told = () => readWitness(folder).some((line) => line.what === 'end' && line.id === id && line.run === run)
     const inTime = await until('it is told', told, LONGEST_MS).catch(() => false)
     check(inTime, `run ${run} of ${id} was not told within ${LONGEST_MS / 1_000} s that another one goes on`)
+    check(
+      await outcomeIsLate(node, id, run),
+      `run ${run} of ${id} was taken from its node, and ended the job all the same`,
+    )
     count('told that they were taken')
   }
+}
+
+/** What the node tells of that run has come, and the job goes on elsewhere. */
+async function outcomeIsLate(node: ClusterNode, id: string, run: number): Promise<boolean> {
+  const late = () => node.log().some((line) => line.msg === LATE && line.id === id && line.run === run)
+  const isHeld = async () => (await jobOn(node, id)).status === 'processing'
+  await until('its outcome has come', async () => late() || !(await isHeld()), LONGEST_MS)
+  return isHeld()
 }
 
 async function jobOn(node: ClusterNode, id: string): Promise<HeldJob> {
