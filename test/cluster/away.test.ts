@@ -51,6 +51,7 @@ describe.skipIf(missing !== null)(`without its database (${missing ?? 'a real se
     writeFileSync(waiting.file, '')
     await until('it is tried', () => lines.some(({ doing }) => String(doing).includes(`storing the outcome of ${id}`)))
     await server.start()
+    await until('jobs are read again', async () => (await http.get(`/jobs/${id}`)).status === 200)
     const job = await reaches(id, 'completed')
     expect(job).toMatchObject({ attempt: 1, interruptions: 0, result: { done: true } })
     expect((await http.get(`/jobs/${id}/attempts`)).body.attempts).toHaveLength(1)
@@ -75,7 +76,10 @@ describe.skipIf(missing !== null)(`without its database (${missing ?? 'a real se
     const away = performance.now()
     await until('the leases are over', () => performance.now() - away > 3_000)
     await server.start()
-    for (const { http } of nodes) await until('it is back', async () => (await http.get('/readyz')).status === 200)
+    for (const { http } of nodes) {
+      await until('it is back', async () => (await http.get('/readyz')).status === 200)
+      await until('jobs are read again', async () => (await http.get(`/jobs/${id}`)).status === 200)
+    }
     // Upkeep of both has looked for dead nodes more than once by then.
     const back = performance.now()
     await until('a lease has gone by', () => performance.now() - back > 3_000)
