@@ -87,7 +87,7 @@ describe.skipIf(missing !== null)(`is caught (${missing ?? 'a real server'})`, (
   })
 
   test('a claim without locks and without compare-and-set, by a crowd', async () => {
-    expect(await violationsOf(tryCrowd(build(CLAIMS_UNGUARDED), 500))).toContainEqual(
+    expect(await violationsOf(tryCrowd(build(CLAIMS_UNGUARDED), 300))).toContainEqual(
       expect.stringMatching(/run \d+ of .+ began twice/),
     )
   })

@@ -5,7 +5,7 @@ import { any, inCluster } from '../../cluster.js'
 import { auditCluster } from '../../cluster-audit.js'
 import { missingPostgres } from '../../postgres.js'
 
-const ROUNDS = 15
+const ROUNDS = 10
 const NODES = 3
 const CLIENTS = 8
 const LEASE_S = 3

@@ -6,7 +6,7 @@ import { any, type Cluster, inCluster } from '../../cluster.js'
 import { auditCluster } from '../../cluster-audit.js'
 import { missingPostgres } from '../../postgres.js'
 
-const ROUNDS = 6
+const ROUNDS = 5
 const NODES = 3
 const CLIENTS = 8
 const LEASE_S = 3
