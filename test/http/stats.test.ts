@@ -94,6 +94,6 @@ test('shows the slots with what they run, and how busy they are', async () => {
   await http.post(`/jobs/${id}/cancel`).expect(202)
   await ends(id)
   const { body } = await http.get('/workers/stats')
-  expect(body.slots).toEqual([1, 2, 3].map((slot) => ({ slot, job: null })))
+  expect(body.slots).toEqual([1, 2, 3].map((slot) => ({ node, slot, job: null })))
   expect(body.types.polite.run_ms.count).toBe(1)
 })
