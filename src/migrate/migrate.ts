@@ -66,8 +66,10 @@ async function transferAll(
   files: ArtifactTarget,
   { schema, artifacts: { from, to }, tell }: MigrateOptions,
 ): Promise<Migrated> {
-  const missing = await findArtifacts(file, from)
-  const transfer = await beginTransfer(target, schema, file.name)
+  let missing = 0
+  const transfer = await beginTransfer(target, schema, file.name, async () => {
+    missing = await findArtifacts(file, from)
+  })
   if (transfer.finished) {
     tell(`all of ${file.name} has come to schema ${schema} before`)
     return { brought: 0, artifacts: 0, counts: [] }

@@ -25,16 +25,23 @@ export interface Transfer {
 const OWN = ['migrations', 'nodes', 'transfers']
 
 /**
- * Begins the transfer of `file`, or goes on with it. Its name is on disk beside the file before the target has it.
+ * Begins the transfer of `file`, or goes on with it, unless `look` rejects. Its name is on disk beside the file before
+ * the target has it.
  *
  * @throws StoreOpenError where the target has something else
  */
-export function beginTransfer(target: Connection, schema: string, file: string): Promise<Transfer> {
+export function beginTransfer(
+  target: Connection,
+  schema: string,
+  file: string,
+  look: () => Promise<void>,
+): Promise<Transfer> {
   return migrate(target, schema, async () => {
     const named = transferOf(file)
     const known = await find(target, schema, named)
     if (known?.finished) return known
     await refuseNodes(target, schema)
+    await look()
     if (known !== null) return known
     await refuseRows(target, schema)
     const name = named ?? randomUUID()

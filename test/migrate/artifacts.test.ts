@@ -80,11 +80,20 @@ describe.skipIf(postgresMissing !== null)(`artifacts that move (${postgresMissin
     }
   })
 
+  test('that have come may be gone from their folder: a node removes what the database has', async () => {
+    const { file, dir } = await withArtifacts()
+    const { schema } = await bring(file, dir, null)
+    rmSync(dir, { recursive: true })
+    expect(await bring(file, dir, null, schema)).toMatchObject({ brought: 0, artifacts: 0 })
+  })
+
   test('that are missing are told; where none is there, it is another folder', async () => {
     const { file, dir, path } = await withArtifacts()
     await expect(bring(file, freshFolder(), null)).rejects.toThrow(
       /none of 9 artifacts is in .*: name their folder with --artifacts/,
     )
+    // Nothing has begun: a node may start on the file.
+    await openSqliteStore(file, RULES).close()
     rmSync(path(1, 2))
     const { artifacts, told } = await bring(file, dir, null)
     expect([artifacts, told]).toEqual([8, `8 artifacts brought and compared, 1 were missing in ${dir}`])

@@ -7,6 +7,7 @@ import { StoreOpenError } from '../../src/store/open-error.js'
 import { openPostgresStore } from '../../src/store/postgres/postgres.js'
 import { openSqliteStore } from '../../src/store/sqlite/sqlite.js'
 import type { Store } from '../../src/store/store.js'
+import { databaseOfSchema1 } from '../store/schema1.js'
 import { aJob, complete, DIGESTS, ids, NO_BOUNDS, RULES, T0, wholly } from '../store/suite/stage.js'
 import { freshFolder } from '../support/folder.js'
 import { postgresMissing, usePostgres } from '../support/postgres.js'
@@ -118,6 +119,17 @@ describe.skipIf(postgresMissing !== null)(`moving to PostgreSQL (${postgresMissi
     })
     expect(() => openHere(file)).toThrow(StoreOpenError)
     expect(() => openHere(file)).toThrow(/were, or are being, transferred .* run twice/)
+  })
+
+  test('a file of the first release comes too', async () => {
+    const file = databaseOfSchema1()
+    const copy = join(freshFolder(), 'copy.db')
+    copyFileSync(file, copy)
+    const schema = freshSchema()
+    await bring(file, schema)
+    const store = await openThere(schema)
+    expect(await store.attempts('job-1')).toMatchObject([{ reason: 'completed', reason_detail: null }])
+    expect(await everything(store)).toEqual(await everything(openHere(copy)))
   })
 
   describe('is refused', () => {

@@ -72,7 +72,8 @@ CREATE TABLE attempts (
   finished_at   bigint NOT NULL,
   outcome       text NOT NULL,
   reason        text NOT NULL,
-  reason_detail text NOT NULL,
+  -- NULL where the first release wrote it, into a file that was transferred.
+  reason_detail text,
   error         text,
   PRIMARY KEY (id, run)
 );
