@@ -40,12 +40,12 @@ export function createRelay(options: RelayOptions): Relay {
   let stopped = new Set<string>()
   /** One after the other, so that what is told last was read last. */
   let telling: Promise<void> = Promise.resolve()
-  /** Jobs that moved here while others were read: what was read of them is older. */
-  const newer = new Set<string>()
+  /** Jobs that moved here while others are read: what is read of them is older. Null: nothing is read. */
+  let newer: Set<string> | null = null
   const hints = createHints({ bus, node, heard: () => others.size > 0, send: cluster.hint })
 
   bus.subscribe((event) => {
-    if (event.kind === 'job') newer.add(event.job.id)
+    if (event.kind === 'job') newer?.add(event.job.id)
     // It may have been stored all the same, before its answer was lost: whoever waits for it here is told.
     if (event.kind === 'late_outcome') inTurn(() => tellJobs([event.id]))
   })
@@ -80,8 +80,13 @@ export function createRelay(options: RelayOptions): Relay {
   }
 
   async function tellJobs(ids: readonly string[]): Promise<void> {
-    newer.clear()
-    for (const job of await cluster.jobs(ids)) if (!newer.has(job.id)) tell({ kind: 'job_elsewhere', job })
+    const moved = new Set<string>()
+    newer = moved
+    try {
+      for (const job of await cluster.jobs(ids)) if (!moved.has(job.id)) tell({ kind: 'job_elsewhere', job })
+    } finally {
+      newer = null
+    }
   }
 
   /** Those of these runs that are this node's. */

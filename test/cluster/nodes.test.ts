@@ -81,7 +81,7 @@ describe.skipIf(postgresMissing !== null)(`nodes on PostgreSQL (${postgresMissin
     const [web] = all
     const every = watch(`${web.url}/events?type=hash`)
     await every.opened()
-    const { id } = await web.submit({ type: 'hash', payload: { rounds: 100 } })
+    const { id } = await web.submit({ type: 'hash', payload: { rounds: 1_000 } })
     const one = watch(`${web.url}/jobs/${id}/events`)
     await one.comes('done')
     expect(one.seen.at(-2)).toMatchObject({ event: 'message', data: { id, status: 'completed', progress: 100 } })
