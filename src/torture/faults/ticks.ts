@@ -48,8 +48,6 @@ export function tryTicks(bench: Bench, least: number): Promise<Finding> {
     for (round of rounds(bench, least)) await beatAndKill(bench, folder, round, told)
     await withServer(await start(bench, folder), async (server) => {
       await until('what was missed is fired', () => fired(server) > 0)
-      // Where starts are slow, each server was killed before it took an event.
-      await tell(server, `${round + 1}-0`, told, 1)
       await server.call('POST', '/schedules/beat/pause')
       await until('all was mailed', async () => (await server.call('GET', '/digests')).body.digests[0].events === 0)
       await until('all jobs have ended', async () => {
@@ -71,20 +69,19 @@ async function beatAndKill(bench: Bench, folder: string, round: number, told: To
   await withServer(await start(bench, folder), async (server) => {
     if (round === 0) await server.call('PUT', '/schedules/beat', BEAT)
     const clients = Array.from({ length: CLIENTS }, (_, i) => tell(server, `${round}-${i}`, told))
-    await until('it has fired', () => fired(server) > round % 3)
+    // What was missed is fired before a client was served: a kill then would find no event to lose.
+    const before = told.acknowledged.length
+    await until('it has taken an event', () => told.acknowledged.length > before)
+    const at = fired(server)
+    await until('it has fired', () => fired(server) > at + (round % 3))
     await server.kill('SIGKILL')
     await Promise.all(clients)
   })
 }
 
 /** Ends when the server is gone. */
-async function tell(
-  server: Server,
-  client: string,
-  { acknowledged, unknown }: Told,
-  most = MOST_EVENTS,
-): Promise<void> {
-  for (let i = 0; i < most; i += 1) {
+async function tell(server: Server, client: string, { acknowledged, unknown }: Told): Promise<void> {
+  for (let i = 0; i < MOST_EVENTS; i += 1) {
     const text = `<${client}-${i}>`
     try {
       const { status } = await server.call('POST', '/digests/ops/events', { kind: 'beat', text })
@@ -143,7 +140,7 @@ function checkMails(folder: string, { acknowledged, unknown }: Told, { check, co
   const tried = new Set([...acknowledged, ...unknown])
   const foreign = lines.filter((text) => !tried.has(text)).length
   check(foreign === 0, `${foreign} events in mails were never acknowledged`)
-  check(mails.length > 1, 'no mails to look at')
+  check(mails.length > 0, 'no mails to look at')
   count('events acknowledged', acknowledged.length)
   count('events unknown', unknown.length)
   count('mails', mails.length)
