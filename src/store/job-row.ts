@@ -61,7 +61,7 @@ export const MAX_ATTEMPTS_KEPT = 100
 export const MAX_LOGS_KEPT = 10
 
 /** The verb that really ended the run: a cancel request or poison may have overruled the one that was asked for. */
-export function ended(after: Job, asked: Step): Step['verb'] {
+export function ended(after: Job, asked: Pick<Step, 'verb'>): Step['verb'] {
   if (after.status === 'cancelled') return 'cancel'
   return after.status === 'failed' ? 'fail' : asked.verb
 }

@@ -107,11 +107,16 @@ export function createReads(db: Queries) {
     },
 
     async attempts(id: string): Promise<Attempt[]> {
-      // The one that goes on is in the job's own row.
+      // The last one is in the job's own row, as long as it goes on, and where it was the end of the job.
       const text = `SELECT run, attempt, node, slot, started_at, finished_at, outcome, reason, reason_detail, error
           FROM attempts WHERE id = $1
-        UNION ALL SELECT run, attempt, node, slot, started_at, NULL, NULL, NULL, NULL, NULL
-          FROM jobs WHERE id = $1 AND status = 'processing'
+        UNION ALL SELECT run, attempt, node, slot, started_at, finished_at, outcome,
+            CASE WHEN outcome IS NOT NULL THEN reason END, CASE WHEN outcome IS NOT NULL THEN reason_detail END,
+            CASE outcome WHEN 'fail' THEN error END
+          FROM jobs CROSS JOIN LATERAL (SELECT CASE status
+            WHEN 'completed' THEN 'complete' WHEN 'failed' THEN 'fail' WHEN 'cancelled' THEN 'cancel' END) AS over (outcome)
+          WHERE id = $1 AND started_at IS NOT NULL AND (status = 'processing' OR finished_at IS NOT NULL)
+            AND NOT EXISTS (SELECT 1 FROM attempts WHERE attempts.id = jobs.id AND attempts.run = jobs.run)
         ORDER BY run`
       return (await db.all<Row<Attempt>>(text, [id])).map(parseError)
     },

@@ -38,6 +38,10 @@ interface Change<J extends Job> {
   after: J
 }
 
+interface Taken<J extends Job = Job> extends Change<J> {
+  step: Step
+}
+
 interface Applied<J extends Job> {
   /** Null where the job's status does not allow its step. */
   after: (J | null)[]
@@ -88,9 +92,10 @@ const given = (names: Columns) => `new (id, was, was_run, ${names}) AS (
   SELECT * FROM unnest($1::text[], $2::text[], $3::integer[], ${arrays(names, 4)}))`
 /** Of a run that is over: what it was, and how it ended. */
 const RUN = ['id', 'run', 'attempt', 'node', 'slot', 'started_at'] as const
-const OVER = ['updated_at', 'reason', 'reason_detail'] as const
-const ATTEMPT = `INSERT INTO attempts (${RUN}, finished_at, reason, reason_detail, outcome, error)
-  SELECT * FROM unnest(${arrays([...RUN, ...OVER], 1)}, $10::text[], $11::text[])`
+const OVER = ['finished_at', 'reason', 'reason_detail', 'outcome', 'error'] as const
+const ATTEMPT = `INSERT INTO attempts (${RUN}, ${OVER})
+  SELECT * FROM unnest(${arrays(RUN, 1)}, $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[])
+  ON CONFLICT DO NOTHING`
 const START = `WITH ${given(STARTED)}, moved AS (${update(STARTED)})
   SELECT count(*) AS moved, '{}'::text[] AS awaited FROM moved`
 /** A unique key is held by its job until that is final, and again when it is rerun. */
@@ -127,19 +132,16 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
     return answer.awaited
   }
 
-  /** What their runs leave: a job keeps the error of its last failed one, one that did not fail has none. */
-  function endRuns(over: readonly { before: Job; after: Job; step: Step }[]): void {
-    if (over.length === 0) return
-    const outcomes = over.map(({ after, step }) => ended(after, step))
-    const errors = over.map(({ after }, i) =>
-      outcomes[i] === 'retry' || outcomes[i] === 'fail' ? stored(after, 'error') : null,
-    )
-    db.send(ATTEMPT, [
-      ...RUN.map((name) => over.map(({ before }) => before[name])),
-      ...OVER.map((name) => over.map(({ after }) => after[name])),
-      outcomes,
-      errors,
-    ])
+  /**
+   * Rows for the runs after which the job goes on: of a job that is final, the last run is in its own row, until a rerun
+   * clears that.
+   */
+  function endRuns(changes: readonly Taken[]): void {
+    const over = changes.flatMap(({ before, step, after }) => {
+      if (before.status === 'processing' && !isFinal(after.status)) return [runOf(before, after, step)]
+      return step.verb === 'rerun' && before.started_at !== null ? [runOf(before, before, { verb: 'complete' })] : []
+    })
+    if (over.length > 0) db.send(ATTEMPT, [...[...RUN, ...OVER].map((name) => over.map((run) => run[name]))])
   }
 
   /** Of a job that runs again and again, not all is kept. */
@@ -187,8 +189,8 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
     /** Takes each step and writes it, with what its run leaves in `attempts`. */
     async apply<J extends Job>(moves: readonly Move<J>[]): Promise<Applied<J>> {
       const taken = moves.map(({ job, step, now }) => ({ before: job, step, after: transition(job, step, now, rules) }))
-      const done = taken.filter((one): one is { before: J; step: Step; after: J } => one.after !== null)
-      endRuns(done.filter(({ before, after }) => before.status === 'processing' && after.status !== 'processing'))
+      const done = taken.filter((one): one is Taken<J> => one.after !== null)
+      endRuns(done)
       const awaited = await save(done)
       forgetOldRuns(done.flatMap(({ after }) => (after.status === 'processing' ? [after] : [])))
       return { after: taken.map(({ after }) => after), awaited }
@@ -229,6 +231,14 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
       for (const job of gone) ledger.removed(job)
     },
   }
+}
+
+/** A job keeps the error of its last failed run; a run that did not fail has none. */
+function runOf(run: Job, end: Job, asked: Pick<Step, 'verb'>) {
+  const { updated_at, finished_at, reason, reason_detail } = end
+  const outcome = ended(end, asked)
+  const error = outcome === 'retry' || outcome === 'fail' ? stored(end, 'error') : null
+  return { ...run, finished_at: finished_at ?? updated_at, reason, reason_detail, outcome, error }
 }
 
 /** Where there is none at all, an empty array: unnest() fills up with NULL. */

@@ -61,7 +61,8 @@ CREATE INDEX jobs_turn ON jobs (concurrency_key, rank, id) WHERE status = 'pendi
 CREATE INDEX jobs_schedule ON jobs (schedule, id)
   WHERE schedule IS NOT NULL AND status IN ('waiting', 'scheduled', 'pending', 'processing', 'retrying');
 
--- Runs that are over, deleted with their job; the one that goes on is in the row of its job.
+-- Runs after which their job went on, deleted with it. The one that goes on, and the last one of a final job, are in the
+-- row of the job; those of a job that came from a file are all here.
 CREATE TABLE attempts (
   id            text COLLATE "C" NOT NULL,
   run           integer NOT NULL,
