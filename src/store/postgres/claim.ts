@@ -1,36 +1,78 @@
 // Claims the best-ranked pending jobs that may run now, or one suspect alone.
 import type { JobWithPayload } from '../../job.js'
 import { pick, type Share } from '../../slot-shares.js'
+import type { Row } from '../job-row.js'
 import { type Claimed, type ClaimRequest, SUSPECT_AFTER } from '../store.js'
 import type { Queries } from './connection.js'
 import type { Moves } from './moves.js'
+import { readPauses } from './pauses.js'
 import { createRates } from './rates.js'
-import { type Rows, WITH_PAYLOAD } from './rows.js'
+import { type Rows, STARTED, WITH_PAYLOAD } from './rows.js'
+import { DUE, LATE, type Upkeep } from './upkeep.js'
 
-type Answer = Pick<Claimed, 'claimed' | 'suspect' | 'next_at'>
+/** The head of a type's index, locked. More may have expired at once than one piece of upkeep takes. */
+const HEAD = `FROM jobs WHERE jobs.type = share.type AND status = 'pending' AND NOT held
+  AND (start_by IS NULL OR start_by > $1) ORDER BY rank, id LIMIT share.most FOR UPDATE SKIP LOCKED`
+const SUSPECT = `status = 'pending' AND reason = 'rescued' AND interruptions >= ${SUSPECT_AFTER} AND NOT held`
+const TAKEN = `taken AS (UPDATE jobs SET ${STARTED} FROM first WHERE jobs.id = first.id RETURNING jobs.*)`
 
-/** The heads of the runnable types' indexes, merged: a type that may not run now is never looked at. */
-const HEADS = `SELECT head.* FROM unnest($1::text[], $2::integer[]) AS share (type, most)
-  CROSS JOIN LATERAL (SELECT ${WITH_PAYLOAD} FROM jobs WHERE jobs.type = share.type AND status = 'pending' AND NOT held
-    ORDER BY rank, id LIMIT share.most FOR UPDATE SKIP LOCKED) AS head`
+/** A whole claim, where nothing is to be done before it: $1 now, $2 node, $3 and $4 shares, $5 slots, $6 wary. */
+const AT_ONCE = `WITH look AS MATERIALIZED (
+    SELECT EXISTS (SELECT 1 FROM unblocking) OR EXISTS (SELECT 1 FROM jobs WHERE ${LATE})
+      OR EXISTS (SELECT 1 FROM jobs WHERE ${DUE}) OR ($6 AND EXISTS (SELECT 1 FROM jobs WHERE ${SUSPECT})) AS more),
+  heads AS MATERIALIZED (
+    SELECT head.* FROM look CROSS JOIN unnest($3::text[], $4::integer[]) AS share (type, most)
+      CROSS JOIN LATERAL (SELECT id, rank ${HEAD}) AS head
+    WHERE NOT more AND NOT EXISTS (SELECT 1 FROM pauses WHERE pauses.type IN ('', share.type))),
+  first AS MATERIALIZED (
+    SELECT id, ($5::integer[])[n] AS slot FROM (SELECT id, row_number() OVER (ORDER BY rank, id) AS n FROM heads) AS best
+    WHERE n <= cardinality($5)),
+  ${TAKEN} SELECT more, ${WITH_PAYLOAD} FROM look LEFT JOIN taken ON true`
 
+const HEADS = `SELECT head.* FROM unnest($2::text[], $3::integer[]) AS share (type, most)
+  CROSS JOIN LATERAL (SELECT id, type, rank ${HEAD}) AS head ORDER BY rank, id`
 /** The best-ranked of those that may be what brings a process down. */
-const SUSPECTS = `SELECT ${WITH_PAYLOAD} FROM jobs
-  WHERE status = 'pending' AND reason = 'rescued' AND interruptions >= ${SUSPECT_AFTER} AND NOT held AND type = ANY($1::text[])
-  ORDER BY rank, id LIMIT 20 FOR UPDATE SKIP LOCKED`
+const SUSPECTS = `SELECT id, type FROM jobs WHERE ${SUSPECT} AND type = ANY($2::text[])
+  AND (start_by IS NULL OR start_by > $1) ORDER BY rank, id LIMIT 20 FOR UPDATE SKIP LOCKED`
+const TAKE = `WITH first AS (SELECT * FROM unnest($3::text[], $4::integer[]) AS first (id, slot)),
+  ${TAKEN} SELECT ${WITH_PAYLOAD} FROM taken`
+
+interface Candidate {
+  id: string
+  type: string
+}
+
+const NOTHING_DUE = { expired: [], promoted: [], unblocked: [] }
 
 /** Everything here runs inside a transaction that group commit began. */
-export function createClaims(db: Queries, rows: Rows, moves: Moves) {
+export function createClaims(db: Queries, rows: Rows, moves: Moves, upkeep: Upkeep) {
   const rates = createRates(db)
 
-  async function claim(request: ClaimRequest): Promise<Answer> {
+  async function claim(request: ClaimRequest): Promise<Claimed> {
+    const isPlain = request.shares.every(({ reserved, rate }) => reserved === 0 && !rate)
+    const claimed = isPlain ? await atOnce(request) : null
+    if (claimed !== null) return { ...NOTHING_DUE, claimed, suspect: false, next_at: null }
+    const due = await upkeep.fallDue(request.now)
+    const { all, types } = await readPauses(db)
+    const shares = all ? [] : request.shares.filter(({ type }) => !types.includes(type))
+    return { ...due, ...(await stepByStep({ ...request, shares })) }
+  }
+
+  /** Null: something else comes first. */
+  async function atOnce({ now, node, shares, slots, wary = false }: ClaimRequest): Promise<JobWithPayload[] | null> {
+    const values = [now, node, ...arraysOf(shares, slots.length), slots, wary]
+    const found = await db.all<Row<JobWithPayload> & { more: boolean }>(AT_ONCE, values)
+    return found[0]?.more ? null : started(found.filter(({ id }) => id !== null).map(({ more, ...row }) => row))
+  }
+
+  async function stepByStep(request: ClaimRequest): Promise<Pick<Claimed, 'claimed' | 'suspect' | 'next_at'>> {
     const { slots, wary = false, now } = request
     await rates.lock(request.shares.flatMap(({ type, rate }) => (rate ? [type] : [])))
     const shares: Share[] = []
     for (const share of request.shares) shares.push(await withinRate(share, now))
-    const suspected = wary ? pick(await suspects(shares), shares, slots.length).slice(0, 1) : []
+    const suspected = wary ? pick(await suspects(shares, now), shares, slots.length).slice(0, 1) : []
     const suspect = suspected.length > 0
-    const claimed = await take(suspect ? suspected : await best(shares, slots.length), request)
+    const claimed = await take(suspect ? suspected : await best(shares, slots.length, now), request)
     for (const { type, rate } of shares) {
       const n = claimed.filter((job) => job.type === type).length
       if (rate && n > 0) await rates.started(type, now, n)
@@ -38,15 +80,12 @@ export function createClaims(db: Queries, rows: Rows, moves: Moves) {
     return { claimed, suspect, next_at: await nextStart(shares, now) }
   }
 
-  const suspects = (shares: readonly Share[]): Promise<JobWithPayload[]> =>
-    rows.find(SUSPECTS, [shares.map(({ type }) => type)])
+  const suspects = (shares: readonly Share[], now: number): Promise<Candidate[]> =>
+    db.all(SUSPECTS, [now, shares.map(({ type }) => type)])
 
-  async function best(shares: readonly Share[], free: number): Promise<JobWithPayload[]> {
-    const open = shares.filter(({ limit }) => limit > 0)
-    if (open.length === 0 || free === 0) return []
-    const most = open.map(({ limit }) => Math.min(limit, free))
-    const heads = await rows.find(HEADS, [open.map(({ type }) => type), most])
-    return pick(inOrder(heads), shares, free)
+  async function best(shares: readonly Share[], free: number, now: number): Promise<Candidate[]> {
+    if (free === 0) return []
+    return pick(await db.all<Candidate>(HEADS, [now, ...arraysOf(shares, free)]), shares, free)
   }
 
   async function withinRate(share: Share, now: number): Promise<Share> {
@@ -67,16 +106,24 @@ export function createClaims(db: Queries, rows: Rows, moves: Moves) {
     return times.length === 0 ? null : Math.min(...times)
   }
 
-  async function take(candidates: JobWithPayload[], { node, slots, now }: ClaimRequest): Promise<JobWithPayload[]> {
-    // More may have expired at once than one piece of upkeep takes.
-    const timely = candidates.filter(({ start_by }) => start_by === null || start_by > now)
-    const steps = timely.map((job, i) => {
-      return { job, step: { verb: 'claim', node, slot: slots[i] as number } as const, now }
-    })
-    return (await moves.move(steps, [])).filter((job) => job !== null)
+  async function take(candidates: Candidate[], { node, slots, now }: ClaimRequest): Promise<JobWithPayload[]> {
+    if (candidates.length === 0) return []
+    const ids = candidates.map(({ id }) => id)
+    return started(await db.all<Row<JobWithPayload>>(TAKE, [now, node, ids, slots.slice(0, ids.length)]))
+  }
+
+  /** In the order of their ranks. */
+  async function started(found: Row<JobWithPayload>[]): Promise<JobWithPayload[]> {
+    const jobs = rows.started(found).sort((a, b) => a.rank - b.rank || (a.id < b.id ? -1 : 1))
+    await moves.started(jobs)
+    return jobs
   }
 
   return { claim, rates }
 }
 
-const inOrder = (jobs: JobWithPayload[]) => jobs.sort((a, b) => a.rank - b.rank || (a.id < b.id ? -1 : 1))
+/** Types, and how many of each at the most. */
+function arraysOf(shares: readonly Share[], free: number): [string[], number[]] {
+  const open = shares.filter(({ limit }) => limit > 0)
+  return [open.map(({ type }) => type), open.map(({ limit }) => Math.min(limit, free))]
+}

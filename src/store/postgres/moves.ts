@@ -24,9 +24,12 @@ export interface Moves {
   schedules: Schedules
   /**
    * Takes the steps, in few statements however many there are; what waited for these jobs and moved with them is added
-   * to `unblocked`. Null: the status of a job does not allow its step.
+   * to `unblocked`. Null: the status of a job does not allow its step, or its row is no longer as it was said to be, which
+   * may be only where the row was not locked.
    */
-  move<J extends Job>(moves: readonly Move<J>[], unblocked: Job[]): Promise<(J | null)[]>
+  move<J extends Job>(moves: readonly Move<J>[], unblocked: Job[], locked?: boolean): Promise<(J | null)[]>
+  /** Pending jobs were claimed. */
+  started(jobs: readonly Job[]): Promise<void>
   /** Null: it runs, or is final. */
   adjust(job: Job, change: Adjustment, now: number): Promise<Job | null>
   /** Jobs were inserted; answers them as they are then: what they were to wait for may be over. */
@@ -50,8 +53,8 @@ export function createMoves(db: Queries, rows: Rows, digestRules: readonly Diges
   const schedules = createSchedules(db, digests)
 
   /** The transitions themselves, the turns of their keys, and the counts of their batches. */
-  async function apply<J extends Job>(moves: readonly Move<J>[]) {
-    const { after, awaited } = await rows.apply(moves)
+  async function apply<J extends Job>(moves: readonly Move<J>[], locked = true) {
+    const { after, awaited } = await rows.apply(moves, locked)
     const changes = moves.flatMap(({ job: before, step }, i) => {
       const moved = after[i]
       return moved == null ? [] : [{ before, step, after: moved }]
@@ -132,8 +135,8 @@ export function createMoves(db: Queries, rows: Rows, digestRules: readonly Diges
     digests,
     schedules,
 
-    async move(moves, unblocked) {
-      const { after, awaited, ended } = await apply(moves)
+    async move(moves, unblocked, locked) {
+      const { after, awaited, ended } = await apply(moves, locked)
       const now = moves.reduce((latest, move) => Math.max(latest, move.now), 0)
       for (const batch of new Set(ended.flatMap(({ batch_id }) => batch_id ?? [])))
         await goOnAfter(batch, now, unblocked)
@@ -144,6 +147,11 @@ export function createMoves(db: Queries, rows: Rows, digestRules: readonly Diges
           unblocked,
         )
       return after
+    },
+
+    async started(jobs) {
+      await batches.moved(jobs.map((after) => ({ before: { batch_id: after.batch_id, status: 'pending' }, after })))
+      await turns.moved(jobs)
     },
 
     async adjust(job, change, now) {

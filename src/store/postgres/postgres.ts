@@ -4,7 +4,7 @@ import type { DigestRules } from '../../digests/events.js'
 import { ServiceError } from '../../errors.js'
 import { isFinal, type Job, type Rules } from '../../job.js'
 import { StoreOpenError } from '../open-error.js'
-import type { Claimed, Ending, ProgressReport, Renewal, Store, TypeDefaults } from '../store.js'
+import type { Ending, ProgressReport, Renewal, Store, TypeDefaults } from '../store.js'
 import { createBatches } from './batches.js'
 import { createCancels } from './cancel.js'
 import { createClaims } from './claim.js'
@@ -18,6 +18,7 @@ import { createLostClaims } from './lost-claims.js'
 import { migrate, refuseUnfinished } from './migrate.js'
 import { createMoves } from './moves.js'
 import { createOutside, registerTypes } from './outside.js'
+import { createOwnRuns } from './own-runs.js'
 import { readPauses, setPause } from './pauses.js'
 import { createPruning } from './prune.js'
 import { createReads } from './reads.js'
@@ -78,9 +79,10 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   const rows = createRows(db, rules, ledger)
   const moves = createMoves(db, rows, digests)
   const submissions = createSubmissions(db, rows, moves, ledger)
-  const claims = createClaims(db, rows, moves)
   const lostClaims = createLostClaims(rows, moves)
   const upkeep = createUpkeep(db, rows, moves, node)
+  const claims = createClaims(db, rows, moves, upkeep)
+  const ownRuns = createOwnRuns()
   const cancels = createCancels(rows, moves)
   const prune = createPruning(db, rows, moves)
   const outside = createOutside(db, ledger)
@@ -104,21 +106,31 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   /** A run ends once, also where it is told twice. */
   async function settle(calls: readonly (readonly Ending[])[]) {
     const unblocked: Job[] = []
-    const found = new Map((await rows.lock(calls.flat().map(({ id }) => id))).map((job) => [job.id, job]))
-    const taken = new Map<Ending, Move>()
-    for (const ending of calls.flat()) {
-      const job = found.get(ending.id)
-      if (job?.run !== ending.run || job.status !== 'processing') continue
-      taken.set(ending, { job, step: ending.step, now: ending.now })
-      found.delete(ending.id)
+    const ended = new Map<Ending, Job | null>()
+    const end = async (taken: Map<Ending, Move>, locked: boolean) => {
+      const after = taken.size === 0 ? [] : await moves.move([...taken.values()], unblocked, locked)
+      for (const [i, ending] of [...taken.keys()].entries()) if (after[i]) ended.set(ending, after[i])
     }
-    const after = await moves.move([...taken.values()], unblocked)
-    const ended = new Map([...taken.keys()].map((ending, i) => [ending, after[i] ?? null]))
+    await end(ownRuns.completions(calls.flat()), false)
+    const rest = calls.flat().filter((ending) => !ended.has(ending))
+    if (rest.length > 0) await end(await lockRuns(rest), true)
     // What else moved is told after all of them.
     return calls.map((endings, i) => ({
       ended: endings.map((ending) => ended.get(ending) ?? null),
       unblocked: i === calls.length - 1 ? unblocked : [],
     }))
+  }
+
+  async function lockRuns(endings: readonly Ending[]): Promise<Map<Ending, Move>> {
+    const found = new Map((await rows.lock(endings.map(({ id }) => id))).map((job) => [job.id, job]))
+    const taken = new Map<Ending, Move>()
+    for (const ending of endings) {
+      const job = found.get(ending.id)
+      if (job?.run !== ending.run || job.status !== 'processing') continue
+      taken.set(ending, { job, step: ending.step, now: ending.now })
+      found.delete(ending.id)
+    }
+    return taken
   }
 
   async function rerun(id: string, now: number) {
@@ -143,6 +155,8 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
     return { job, removed }
   }
 
+  const settleTogether = commits.together(settle)
+
   return {
     submit: (jobs, bounds, batch) => commits.write(() => submissions.submit(jobs, bounds, batch)),
     closeBatch: (id, now) =>
@@ -151,18 +165,26 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
         await moves.closeBatch(id, now, unblocked)
         return unblocked
       }),
-    claim(request) {
-      const claim = commits.write(async (): Promise<Claimed> => {
+    async claim(request) {
+      const claim = commits.write(async () => {
         await lostClaims.release(request)
         await outside.foldWhereDue()
-        const [due, { all, types }] = await Promise.all([upkeep.fallDue(request.now), readPauses(db)])
-        const shares = all ? [] : request.shares.filter(({ type }) => !types.includes(type))
-        return { ...due, ...(await claims.claim({ ...request, shares })) }
+        return claims.claim(request)
       })
-      return lostClaims.watch(request, claim)
+      const answer = await lostClaims.watch(request, claim)
+      ownRuns.started(answer.claimed)
+      return answer
     },
-    renew: (reports) => commits.write(() => renew(reports)),
-    settle: commits.together(settle),
+    async renew(reports) {
+      const answer = await commits.write(() => renew(reports))
+      ownRuns.reported(reports)
+      return answer
+    },
+    async settle(endings) {
+      const answer = await settleTogether(endings)
+      ownRuns.over(endings)
+      return answer
+    },
     append: (notes) =>
       commits.write(async () => {
         for (const one of notes) logs.append(one)

@@ -74,62 +74,67 @@ const arrays = (names: readonly (keyof Job)[], first: number) =>
 export const WITH_PAYLOAD = `${COLUMNS}, payload`
 const INSERT = `INSERT INTO jobs (${NEW}, payload) SELECT * FROM unnest(${arrays(NEW, 1)}, $${NEW.length + 1}::text[])`
 
-/** What the start of a run changes, and what the end of a job does; every other step may change anything. */
-const STARTED = [
-  ...(['status', 'progress', 'progress_note', 'reason', 'reason_detail', 'updated_at'] as const),
-  ...(['started_at', 'attempt', 'run', 'node', 'slot'] as const),
-]
+/** The step `claim` (job.ts) of the row at `first.slot`, by $2 at $1: what waits is not carried to a node and back for it. */
+export const STARTED = `status = 'processing', attempt = attempt + 1, run = run + 1, progress = 0, progress_note = NULL,
+  started_at = $1::bigint, updated_at = $1::bigint, node = $2::text, slot = first.slot, reason = 'claimed', reason_detail =
+  format('attempt %s of %s runs in slot %s of %s', attempt + 1, max_attempts, first.slot, $2::text)`
+
+/** What the end of a job changes; every other step may change anything. */
 const ENDED = [
   ...(['status', 'progress', 'reason', 'reason_detail', 'updated_at', 'run_at'] as const),
   ...(['finished_at', 'interruptions', 'result', 'error', 'artifacts', 'bytes'] as const),
 ]
-type Columns = readonly (typeof MUTABLE)[number][]
 
-/** Guarded: they were read under a lock, so that one which does not fit is a defect. */
-const update = (names: Columns) => `UPDATE jobs SET ${names.map((name) => `${name} = new.${name}`)}
-  FROM new WHERE jobs.id = new.id AND jobs.status = new.was AND jobs.run = new.was_run RETURNING 1`
-const given = (names: Columns) => `new (id, was, was_run, ${names}) AS (
-  SELECT * FROM unnest($1::text[], $2::text[], $3::integer[], ${arrays(names, 4)}))`
+/**
+ * Guarded by all that another node may have changed meanwhile. A unique key is held by its job until that is final, and again
+ * when it is rerun.
+ */
+const write = (names: readonly (typeof MUTABLE)[number][]) => `WITH
+  moved AS (UPDATE jobs SET ${names.map((name) => `${name} = new.${name}`)}
+    FROM unnest($1::text[], $2::text[], $3::integer[], $4::bigint[], ${arrays(names, 5)})
+      AS new (id, was, was_run, was_cancelled, ${names})
+    WHERE jobs.id = new.id AND jobs.status = new.was AND jobs.run = new.was_run
+      AND jobs.cancel_requested_at IS NOT DISTINCT FROM new.was_cancelled
+    RETURNING jobs.id, new.was IN (${FINAL}) AS was_final, new.status IN (${FINAL}) AS final, new.status),
+  released AS (UPDATE keys SET released = final FROM moved WHERE keys.id = moved.id AND kind = 'unique' AND was_final <> final),
+  forgotten AS (DELETE FROM checkpoints USING moved WHERE checkpoints.id = moved.id AND status = 'completed')
+  SELECT id FROM moved`
+const [MOVE, END] = [write(MUTABLE), write(ENDED)]
+/** Asked once the rows are written: whoever came to wait for them while they were locked is seen. */
+const AWAITED = 'SELECT DISTINCT on_id AS id FROM dependencies WHERE on_id = ANY($1::text[]) AND open'
 /** Of a run that is over: what it was, and how it ended. */
 const RUN = ['id', 'run', 'attempt', 'node', 'slot', 'started_at'] as const
 const OVER = ['finished_at', 'reason', 'reason_detail', 'outcome', 'error'] as const
 const ATTEMPT = `INSERT INTO attempts (${RUN}, ${OVER})
   SELECT * FROM unnest(${arrays(RUN, 1)}, $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[])
   ON CONFLICT DO NOTHING`
-const START = `WITH ${given(STARTED)}, moved AS (${update(STARTED)})
-  SELECT count(*) AS moved, '{}'::text[] AS awaited FROM moved`
-/** A unique key is held by its job until that is final, and again when it is rerun. */
-const move = (names: Columns) => `WITH ${given(names)},
-  moved AS (${update(names)}),
-  released AS (
-    UPDATE keys SET released = new.status IN (${FINAL}) FROM new
-    WHERE keys.id = new.id AND kind = 'unique' AND (was IN (${FINAL})) <> (new.status IN (${FINAL}))),
-  forgotten AS (DELETE FROM checkpoints USING new WHERE checkpoints.id = new.id AND new.status = 'completed')
-  SELECT (SELECT count(*) FROM moved) AS moved, ARRAY(SELECT id FROM new WHERE new.status IN (${FINAL})
-    AND EXISTS (SELECT 1 FROM dependencies WHERE on_id = new.id AND open)) AS awaited`
-const [MOVE, END] = [move(MUTABLE), move(ENDED)]
 
 /** Everything here runs inside a transaction that group commit began. */
 export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
   const jobs = async <J extends Job>(text: string, values: readonly unknown[]) =>
     (await db.all<Row<J>>(text, values)).map(parseJob) as J[]
+  const ids = async (text: string, values: readonly unknown[]) =>
+    (await db.all<{ id: string }>(text, values)).map(({ id }) => id)
 
-  /** Answers the ids of those that are final and that some job waits for. */
-  async function save<J extends Job>(changes: readonly Change<J>[]): Promise<string[]> {
-    if (changes.length === 0) return []
-    const starts = changes.every(({ before, after }) => before.status === 'pending' && after.status === 'processing')
+  /** Writes those that still are as they were when they were read, and answers which they are. */
+  async function save<J extends Job>(changes: readonly Change<J>[], locked = true) {
+    if (changes.length === 0) return { moved: new Set<string>(), awaited: [] }
     const ends = changes.every(({ before, after }) => !isFinal(before.status) && isFinal(after.status))
-    const names = starts ? STARTED : ends ? ENDED : MUTABLE
-    const values = [
-      changes.map(({ before }) => before.id),
-      changes.map(({ before }) => before.status),
-      changes.map(({ before }) => before.run),
-      ...names.map((name) => column(changes, ({ after }) => stored(after, name))),
-    ]
-    const [answer] = await db.all<{ moved: number; awaited: string[] }>(starts ? START : ends ? END : MOVE, values)
-    if (answer?.moved !== changes.length) throw new Error('a job changed under a transaction')
-    for (const { before, after } of changes) ledger.moved(before, after)
-    return answer.awaited
+    const final = changes.flatMap(({ after }) => (isFinal(after.status) ? [after.id] : []))
+    const [moved, awaited] = await Promise.all([
+      ids(ends ? END : MOVE, [
+        changes.map(({ before }) => before.id),
+        changes.map(({ before }) => before.status),
+        changes.map(({ before }) => before.run),
+        column(changes, ({ before }) => before.cancel_requested_at),
+        ...(ends ? ENDED : MUTABLE).map((name) => column(changes, ({ after }) => stored(after, name))),
+      ]),
+      final.length > 0 ? ids(AWAITED, [final]) : [],
+    ])
+    if (locked && moved.length !== changes.length) throw new Error('a job changed under a transaction')
+    const written = new Set(moved)
+    for (const { before, after } of changes) if (written.has(after.id)) ledger.moved(before, after)
+    return { moved: written, awaited }
   }
 
   /**
@@ -180,20 +185,28 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
     /** All jobs of a batch, without a lock, in the order of their ids. */
     ofBatch: (batch: string): Promise<JobWithPayload[]> =>
       jobs(`SELECT ${WITH_PAYLOAD} FROM jobs WHERE batch_id = $1 ORDER BY id`, [batch]),
-    /** Those that a SELECT of all columns finds. */
-    find: (text: string, values: readonly unknown[]): Promise<JobWithPayload[]> => jobs(text, values),
     /** Those that `condition` finds, locked; what another node has locked is left to it. */
     take: (condition: string, values: readonly unknown[]): Promise<Job[]> =>
       jobs(`SELECT ${COLUMNS} FROM jobs WHERE ${condition} FOR UPDATE SKIP LOCKED`, values),
 
-    /** Takes each step and writes it, with what its run leaves in `attempts`. */
-    async apply<J extends Job>(moves: readonly Move<J>[]): Promise<Applied<J>> {
+    /**
+     * Takes each step and writes it, with what its run leaves in `attempts`. `locked`: nobody can have changed the jobs since
+     * they were read; otherwise those that somebody did change are left as they are.
+     */
+    async apply<J extends Job>(moves: readonly Move<J>[], locked = true): Promise<Applied<J>> {
       const taken = moves.map(({ job, step, now }) => ({ before: job, step, after: transition(job, step, now, rules) }))
       const done = taken.filter((one): one is Taken<J> => one.after !== null)
       endRuns(done)
-      const awaited = await save(done)
-      forgetOldRuns(done.flatMap(({ after }) => (after.status === 'processing' ? [after] : [])))
-      return { after: taken.map(({ after }) => after), awaited }
+      const { moved, awaited } = await save(done, locked)
+      return { after: taken.map(({ after }) => (after !== null && moved.has(after.id) ? after : null)), awaited }
+    },
+
+    /** Jobs whose runs have just been started. */
+    started(found: readonly Row<JobWithPayload>[]): JobWithPayload[] {
+      const started = found.map(parseJob)
+      for (const job of started) ledger.moved({ ...job, status: 'pending' }, job)
+      forgetOldRuns(started)
+      return started
     },
 
     async adjust(job: Job, change: Adjustment, now: number): Promise<Job | null> {

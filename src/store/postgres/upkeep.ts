@@ -10,8 +10,9 @@ import type { Rows } from './rows.js'
 export const UPKEEP_STEP = 500
 
 const OVERDUE = `start_by IS NOT NULL AND status IN ('waiting', 'scheduled', 'pending', 'retrying')`
-const LATE = `${OVERDUE} AND start_by <= $1`
-const DUE = `status IN ('scheduled', 'retrying') AND run_at <= $1`
+/** By the time $1. */
+export const LATE = `${OVERDUE} AND start_by <= $1`
+export const DUE = `status IN ('scheduled', 'retrying') AND run_at <= $1`
 
 /** Everything here runs inside a transaction that group commit began; what another node has locked is left to it. */
 export function createUpkeep(db: Queries, rows: Rows, moves: Moves, node: string) {
@@ -86,3 +87,5 @@ export function createUpkeep(db: Queries, rows: Rows, moves: Moves, node: string
 
   return { fallDue, tick }
 }
+
+export type Upkeep = ReturnType<typeof createUpkeep>
