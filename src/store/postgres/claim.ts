@@ -16,7 +16,7 @@ const HEAD = `FROM jobs WHERE jobs.type = share.type AND status = 'pending' AND 
 const SUSPECT = `status = 'pending' AND reason = 'rescued' AND interruptions >= ${SUSPECT_AFTER} AND NOT held`
 const TAKEN = `taken AS (UPDATE jobs SET ${STARTED} FROM first WHERE jobs.id = first.id RETURNING jobs.*)`
 
-/** A whole claim, where nothing is to be done before it: $1 now, $2 node, $3 and $4 shares, $5 slots, $6 wary. */
+/** A whole claim, or an empty row where something comes first: $1 now, $2 node, $3 and $4 shares, $5 slots, $6 wary. */
 const AT_ONCE = `WITH look AS MATERIALIZED (
     SELECT EXISTS (SELECT 1 FROM unblocking) OR EXISTS (SELECT 1 FROM jobs WHERE ${LATE})
       OR EXISTS (SELECT 1 FROM jobs WHERE ${DUE}) OR ($6 AND EXISTS (SELECT 1 FROM jobs WHERE ${SUSPECT})) AS more),
@@ -27,7 +27,7 @@ const AT_ONCE = `WITH look AS MATERIALIZED (
   first AS MATERIALIZED (
     SELECT id, ($5::integer[])[n] AS slot FROM (SELECT id, row_number() OVER (ORDER BY rank, id) AS n FROM heads) AS best
     WHERE n <= cardinality($5)),
-  ${TAKEN} SELECT more, ${WITH_PAYLOAD} FROM look LEFT JOIN taken ON true`
+  ${TAKEN} SELECT ${WITH_PAYLOAD} FROM look LEFT JOIN taken ON NOT more WHERE more OR id IS NOT NULL`
 
 const HEADS = `SELECT head.* FROM unnest($2::text[], $3::integer[]) AS share (type, most)
   CROSS JOIN LATERAL (SELECT id, type, rank ${HEAD}) AS head ORDER BY rank, id`
@@ -61,8 +61,8 @@ export function createClaims(db: Queries, rows: Rows, moves: Moves, upkeep: Upke
   /** Null: something else comes first. */
   async function atOnce({ now, node, shares, slots, wary = false }: ClaimRequest): Promise<JobWithPayload[] | null> {
     const values = [now, node, ...arraysOf(shares, slots.length), slots, wary]
-    const found = await db.all<Row<JobWithPayload> & { more: boolean }>(AT_ONCE, values)
-    return found[0]?.more ? null : started(found.filter(({ id }) => id !== null).map(({ more, ...row }) => row))
+    const found = await db.all<Row<JobWithPayload>>(AT_ONCE, values)
+    return found[0]?.id === null ? null : started(found)
   }
 
   async function stepByStep(request: ClaimRequest): Promise<Pick<Claimed, 'claimed' | 'suspect' | 'next_at'>> {

@@ -43,8 +43,11 @@ export function createReads(db: Queries) {
     const pairs = (await readCounts(db)).filter(
       (row) => row.n > 0 && (type ?? row.type) === row.type && (status?.includes(row.status) ?? true),
     )
-    const heads = `unnest($4::text[], $5::text[]) AS pair (type, status) CROSS JOIN LATERAL (SELECT * FROM jobs
-      WHERE jobs.type = pair.type AND jobs.status = pair.status AND ${range} ORDER BY id DESC LIMIT $3) AS jobs ${newest}`
+    const of = (status: string) =>
+      `(SELECT * FROM jobs WHERE jobs.type = pair.type AND ${status} AND ${range} ORDER BY id DESC LIMIT $3)`
+    const heads = `unnest($4::text[], $5::text[]) AS pair (type, status) CROSS JOIN LATERAL (
+      ${of(`jobs.status = pair.status AND jobs.status <> 'processing'`)}
+      UNION ALL ${of(`jobs.status = 'processing' AND pair.status = 'processing'`)}) AS jobs ${newest}`
     return [`${select} ${heads}`, from, [pairs.map((pair) => pair.type), pairs.map((pair) => pair.status)]] as const
   }
 

@@ -79,27 +79,26 @@ export const STARTED = `status = 'processing', attempt = attempt + 1, run = run 
   started_at = $1::bigint, updated_at = $1::bigint, node = $2::text, slot = first.slot, reason = 'claimed', reason_detail =
   format('attempt %s of %s runs in slot %s of %s', attempt + 1, max_attempts, first.slot, $2::text)`
 
-/** What the end of a job changes; every other step may change anything. */
-const ENDED = [
-  ...(['status', 'progress', 'reason', 'reason_detail', 'updated_at', 'run_at'] as const),
-  ...(['finished_at', 'interruptions', 'result', 'error', 'artifacts', 'bytes'] as const),
-]
+/** What the step `complete` changes, and what it makes of all others; every other step may change anything. */
+const COMPLETED = ['updated_at', 'finished_at', 'result', 'artifacts', 'bytes'] as const
+const AS_COMPLETED = `status = 'completed', progress = 100, reason = 'completed', reason_detail = 'the handler returned',
+  error = NULL, `
 
 /**
  * Guarded by all that another node may have changed meanwhile. A unique key is held by its job until that is final, and again
  * when it is rerun.
  */
-const write = (names: readonly (typeof MUTABLE)[number][]) => `WITH
-  moved AS (UPDATE jobs SET ${names.map((name) => `${name} = new.${name}`)}
+const write = (names: readonly (typeof MUTABLE)[number][], same = '') => `WITH
+  moved AS (UPDATE jobs SET ${same}${names.map((name) => `${name} = new.${name}`)}
     FROM unnest($1::text[], $2::text[], $3::integer[], $4::bigint[], ${arrays(names, 5)})
       AS new (id, was, was_run, was_cancelled, ${names})
     WHERE jobs.id = new.id AND jobs.status = new.was AND jobs.run = new.was_run
       AND jobs.cancel_requested_at IS NOT DISTINCT FROM new.was_cancelled
-    RETURNING jobs.id, new.was IN (${FINAL}) AS was_final, new.status IN (${FINAL}) AS final, new.status),
+    RETURNING jobs.id, new.was IN (${FINAL}) AS was_final, jobs.status IN (${FINAL}) AS final, jobs.status),
   released AS (UPDATE keys SET released = final FROM moved WHERE keys.id = moved.id AND kind = 'unique' AND was_final <> final),
   forgotten AS (DELETE FROM checkpoints USING moved WHERE checkpoints.id = moved.id AND status = 'completed')
   SELECT id FROM moved`
-const [MOVE, END] = [write(MUTABLE), write(ENDED)]
+const [MOVE, COMPLETE] = [write(MUTABLE), write(COMPLETED, AS_COMPLETED)]
 /** Asked once the rows are written: whoever came to wait for them while they were locked is seen. */
 const AWAITED = 'SELECT DISTINCT on_id AS id FROM dependencies WHERE on_id = ANY($1::text[]) AND open'
 /** Of a run that is over: what it was, and how it ended. */
@@ -119,15 +118,15 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
   /** Writes those that still are as they were when they were read, and answers which they are. */
   async function save<J extends Job>(changes: readonly Change<J>[], locked = true) {
     if (changes.length === 0) return { moved: new Set<string>(), awaited: [] }
-    const ends = changes.every(({ before, after }) => !isFinal(before.status) && isFinal(after.status))
+    const completes = changes.every(({ after }) => after.status === 'completed')
     const final = changes.flatMap(({ after }) => (isFinal(after.status) ? [after.id] : []))
     const [moved, awaited] = await Promise.all([
-      ids(ends ? END : MOVE, [
+      ids(completes ? COMPLETE : MOVE, [
         changes.map(({ before }) => before.id),
         changes.map(({ before }) => before.status),
         changes.map(({ before }) => before.run),
         column(changes, ({ before }) => before.cancel_requested_at),
-        ...(ends ? ENDED : MUTABLE).map((name) => column(changes, ({ after }) => stored(after, name))),
+        ...(completes ? COMPLETED : MUTABLE).map((name) => column(changes, ({ after }) => stored(after, name))),
       ]),
       final.length > 0 ? ids(AWAITED, [final]) : [],
     ])
@@ -204,7 +203,7 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
     /** Jobs whose runs have just been started. */
     started(found: readonly Row<JobWithPayload>[]): JobWithPayload[] {
       const started = found.map(parseJob)
-      for (const job of started) ledger.moved({ ...job, status: 'pending' }, job)
+      for (const job of started) ledger.moved({ status: 'pending', type: job.type, bytes: job.bytes }, job)
       forgetOldRuns(started)
       return started
     },

@@ -42,17 +42,19 @@ CREATE TABLE jobs (
   error                 text,
   result                text,
   payload               text NOT NULL
-);
+-- Every run leaves two versions of a row behind, and claims walk over them: they go before there are many.
+) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 5000);
 
 -- A claim looks at the head of this index, once for each type that may run now.
 CREATE INDEX jobs_claim ON jobs (type, rank, id) WHERE status = 'pending' AND NOT held;
 CREATE INDEX jobs_due ON jobs (run_at) WHERE status IN ('scheduled', 'retrying');
-CREATE INDEX jobs_running ON jobs (node) WHERE status = 'processing';
 CREATE INDEX jobs_suspect ON jobs (rank, id) WHERE status = 'pending' AND reason = 'rescued' AND interruptions >= 2;
 CREATE INDEX jobs_expiry ON jobs (start_by)
   WHERE start_by IS NOT NULL AND status IN ('waiting', 'scheduled', 'pending', 'retrying');
 -- Lists merge the heads of the (type, status) pairs that the filter names; counts tells which exist.
-CREATE INDEX jobs_list ON jobs (type, status, id);
+CREATE INDEX jobs_list ON jobs (type, status, id) WHERE status <> 'processing';
+-- No more of them than there are slots.
+CREATE INDEX jobs_running ON jobs (type, id) WHERE status = 'processing';
 CREATE INDEX jobs_batch ON jobs (batch_id, id) WHERE batch_id IS NOT NULL;
 -- Those that ended first go first.
 CREATE INDEX jobs_final ON jobs (type, status, finished_at, id) WHERE finished_at IS NOT NULL;
