@@ -55,6 +55,15 @@ export function sharing(stage: () => Promise<Stage>): void {
     expect(await other.attempts(job.id)).toMatchObject([{ run: 1, node: the.node, outcome: 'rescue' }])
   })
 
+  test('a cancel that was asked for on another node beats the end of the run', async () => {
+    const the = await stage()
+    const other = await the.join('other')
+    const job = await the.running()
+    expect(await other.cancel(job.id, 'not wanted', T0 + 5)).toMatchObject({ answer: 'requested' })
+    expect(await the.end(job, complete, T0 + 10)).toMatchObject({ status: 'cancelled', reason_detail: 'not wanted' })
+    expect(await other.attempts(job.id)).toMatchObject([{ outcome: 'cancel', error: null, finished_at: T0 + 10 }])
+  })
+
   test('outcome, progress and checkpoint of a run that was rescued change nothing', async () => {
     const the = await stage()
     const other = await the.join('other')

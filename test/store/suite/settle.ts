@@ -74,6 +74,15 @@ export function settling(stage: () => Promise<Stage>): void {
   })
 
   for (const [name, step, expected] of ENDS) {
+    test(`${name} of a run that told of its progress is told as it is stored`, async () => {
+      const the = await stage()
+      const job = await the.running()
+      await the.store.renew([{ id: job.id, run: job.run, progress: 40, note: 'half way', at: T0 + 5 }])
+      const after = await the.end(job, step)
+      expect(after).toMatchObject(expected)
+      await expectStored(the.store, after)
+    })
+
     test(`${name} ends a run`, async () => {
       const the = await stage()
       const job = await the.running()
