@@ -34,10 +34,10 @@ const TICKS_NOT_UNIQUE: Change[] = [
   [`${PG}/schedules.js`, 'row.next_at !== from ||', ''],
   [`${PG}/schedules.js`, 'if (!(await write(name, entry)))', 'if (!(await write(name, entry)) && false)'],
 ]
-/** All protections of a claim: the lock, and the compare-and-set of every move. */
+/** Both protections of a claim: the lock, and the status that is asked for once more. */
 const CLAIMS_UNGUARDED: Change[] = [
   [`${PG}/claim.js`, 'LIMIT share.most FOR UPDATE SKIP LOCKED', 'LIMIT share.most'],
-  [`${PG}/rows.js`, 'AND jobs.status = new.was AND jobs.run = new.was_run', ''],
+  [`${PG}/claim.js`, "AND jobs.status = 'pending' RETURNING", 'RETURNING'],
 ]
 
 /** A cluster that no longer keeps its promises may also no longer do what the fault waits for. */
