@@ -45,7 +45,10 @@ describe.skipIf(postgresMissing !== null)(`the store on PostgreSQL (${postgresMi
     }
 
     const cut = (node: string) =>
-      ask('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1', [`jobmill ${node}`])
+      ask(
+        'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1',
+        [`jobmill ${node}`],
+      )
 
     /** All others have been there for long enough to say so. */
     async function expire(node: string): Promise<void> {

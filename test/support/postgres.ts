@@ -11,12 +11,18 @@ export const postgresMissing = given === undefined ? missingPostgres() : null
 /** Started before the tests of the suite and ended after them; to be called while the suite is described. */
 export function usePostgres() {
   let own: Postgres | undefined
-  const url = () => given ?? own?.url ?? ''
+  // Files run side by side: on a server that was given, each has a database of its own.
+  const database = `jobmill_test_${process.pid}_${Date.now()}`
+  const url = () => (given === undefined ? (own?.url ?? '') : inDatabase(given, database))
 
   beforeAll(async () => {
     if (given === undefined) own = await startPostgres({ fsync: 'off' })
+    else await ask(given, `CREATE DATABASE ${database}`)
   })
-  afterAll(() => own?.remove())
+  afterAll(async () => {
+    if (given !== undefined) await ask(given, `DROP DATABASE ${database} WITH (FORCE)`)
+    await own?.remove()
+  })
 
   return {
     url,
@@ -26,14 +32,22 @@ export function usePostgres() {
     stop: async () => own?.stop('SIGINT'),
     start: async () => own?.start(),
     /** On a connection of its own; answers the rows. */
-    async ask<R = unknown>(text: string, values: unknown[] = []): Promise<R[]> {
-      const client = new pg.Client({ connectionString: url() })
-      await client.connect()
-      try {
-        return (await client.query(text, values)).rows
-      } finally {
-        await client.end()
-      }
-    },
+    ask: <R = unknown>(text: string, values: unknown[] = []): Promise<R[]> => ask(url(), text, values),
+  }
+}
+
+function inDatabase(source: string, database: string): string {
+  const url = new URL(source)
+  url.pathname = `/${database}`
+  return url.href
+}
+
+async function ask<R>(connectionString: string, text: string, values: unknown[] = []): Promise<R[]> {
+  const client = new pg.Client({ connectionString })
+  await client.connect()
+  try {
+    return (await client.query(text, values)).rows
+  } finally {
+    await client.end()
   }
 }
