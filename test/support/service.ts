@@ -6,7 +6,7 @@ import { loadConfig } from '../../src/config.js'
 import { createLogger } from '../../src/log.js'
 import { createService, type Service } from '../../src/service.js'
 import { freshFolder } from './folder.js'
-import { typeFiles } from './types.js'
+import { typeFiles, typeFolder } from './types.js'
 import { until } from './until.js'
 
 export interface ServiceOptions {
@@ -54,12 +54,14 @@ const COMMON = ['greet', 'polite', 'endless']
 const FINAL = ['completed', 'failed', 'cancelled']
 
 export async function startService({ config = {}, types = [], files = {}, ...time }: ServiceOptions = {}) {
+  const names = [...COMMON, ...types]
+  const own = Object.keys(files).some((file) => file.startsWith('types/'))
   const settings = {
     ...config,
     server: { port: 0, ...config.server },
-    worker: { types: ['types'], cancel_grace: 1, ...config.worker },
+    worker: { types: [own ? 'types' : typeFolder(names)], cancel_grace: 1, ...config.worker },
   }
-  const folder = freshFolder({ ...typeFiles([...COMMON, ...types]), ...files, 'config.yaml': settings })
+  const folder = freshFolder({ ...(own ? typeFiles(names) : {}), ...files, 'config.yaml': settings })
   const lines: Record<string, unknown>[] = []
   const log = createLogger({ write: (line) => void lines.push(JSON.parse(line)) })
   const service: Service = await createService(loadConfig({ cwd: folder, env: {} }), { log, ...time })
