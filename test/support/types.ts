@@ -1,7 +1,7 @@
 // Job types that behave well and badly, as files in the `worker.types` folder of a test.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { afterAll } from 'vitest'
 
 const TYPES = {
@@ -141,17 +141,18 @@ export function typeFiles(names: string[]): Record<string, string> {
 
 const folders = new Map<string, string>()
 afterAll(() => {
-  for (const folder of folders.values()) rmSync(folder, { recursive: true, force: true })
+  for (const folder of folders.values()) rmSync(dirname(folder), { recursive: true, force: true })
   folders.clear()
 })
 
-/** A folder of just these types, the same for all tests of a file: what was loaded once is not tried again at each start. */
-export function typeFolder(names: string[]): string {
-  const key = [...new Set(names)].sort().join()
+/** A folder of these files, the same for all tests of a file: what was loaded once is not tried again at each start. */
+export function typeFolder(files: Record<string, string>): string {
+  const key = JSON.stringify(files)
   const known = folders.get(key)
   if (known !== undefined) return known
-  const folder = mkdtempSync(join(tmpdir(), 'jobmill-types-'))
-  for (const [file, text] of Object.entries(typeFiles(names))) writeFileSync(join(folder, basename(file)), text)
+  const folder = join(mkdtempSync(join(tmpdir(), 'jobmill-test-')), 'types')
+  mkdirSync(folder)
+  for (const [file, text] of Object.entries(files)) writeFileSync(join(folder, basename(file)), text)
   folders.set(key, folder)
   return folder
 }
