@@ -27,6 +27,7 @@ export interface ServiceOptions {
   files?: Record<string, unknown>
   now?: () => number
   clock?: () => number
+  idle_ms?: number
 }
 
 export interface JobBody {
