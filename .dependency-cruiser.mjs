@@ -1,6 +1,6 @@
 // Imports point one way: pure files ← edges ← core ← surface ← service.ts ← main.ts.
 const PURE =
-  'src/(job|adjust|new-job|outcome|backoff|errors|define-job|duration|envelope|bytes|cut|json|explain|gate|setting-kinds|sqlite-package|slot-shares|api-key)\\.ts$|src/schedules/(calendar|ticks|totals)\\.ts$|src/digests/(events|mail)\\.ts$'
+  'src/(job|adjust|new-job|outcome|backoff|errors|define-job|duration|span|envelope|bytes|cut|json|explain|gate|setting-kinds|sqlite-package|slot-shares|api-key)\\.ts$|src/schedules/(calendar|ticks|totals)\\.ts$|src/digests/(events|mail)\\.ts$'
 const EDGES =
   'src/(config|config-file|settings|job-types|type-probe|build|ids|events|artifacts|type-files)\\.ts$|src/(store|pool)/'
 const CORE =

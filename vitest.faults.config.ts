@@ -5,6 +5,7 @@ export default defineConfig({
   test: {
     include: ['test/faults/**/*.test.ts'],
     pool: 'forks',
+    maxWorkers: 2,
     // Each starts servers and kills them, as often as its fault takes.
     testTimeout: 180_000,
     hookTimeout: 30_000,

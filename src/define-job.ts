@@ -2,8 +2,8 @@
 import type { Readable, Writable } from 'node:stream'
 import type { z } from 'zod'
 import type { BackoffPolicy } from './backoff.js'
-import { parseDuration } from './duration.js'
 import type { FinalStatus, JobStatus } from './job.js'
+import { parseDuration } from './span.js'
 
 export { sqlitePackage } from './sqlite-package.js'
 

@@ -20,9 +20,10 @@ const USAGE = `jobmill [serve] [options]
 jobmill key [--name NAME]    make an API key, and the lines for auth.keys
 jobmill migrate --from FILE [--artifacts DIR]
                              bring all of a SQLite file to the PostgreSQL database of the settings, and compare it there
-jobmill torture [--driver sqlite3|postgres] [--only N,N] [--soak SECONDS] [--report FILE]
+jobmill torture [--driver sqlite3|postgres] [--only N,N] [--soak SECONDS] [--quick] [--report FILE]
                              kill, starve and mistreat servers of this build, check them, and print what was seen;
-                             postgres: several nodes on a PostgreSQL of their own
+                             postgres: several nodes on a PostgreSQL of their own;
+                             --quick: a fifth of the rounds
 
   --config FILE    settings (default: config.yaml here, if there is one)
   --host H         address to listen on, instead of server.host
@@ -65,6 +66,9 @@ function whereJobsAre({ data: { database } }: Config) {
 const output = standardOutput()
 const log = createLogger(output)
 
+/** Of the rounds of `jobmill torture`, with --quick. */
+const QUICK_SHARE = 0.2
+
 class UsageError extends Error {}
 
 function readArguments() {
@@ -79,6 +83,7 @@ function readArguments() {
     driver: { type: 'string' },
     only: { type: 'string' },
     soak: { type: 'string' },
+    quick: { type: 'boolean' },
     report: { type: 'string' },
     version: { type: 'boolean' },
     help: { type: 'boolean', short: 'h' },
@@ -124,6 +129,7 @@ async function runTorture({
   driver = 'sqlite3',
   only,
   soak = process.env.SOAK_SECONDS ?? '0',
+  quick = false,
   report,
 }: ReturnType<typeof readArguments>['values']) {
   const numbers = only?.split(',').map(Number) ?? null
@@ -135,7 +141,14 @@ async function runTorture({
   const soak_s = Number(soak)
   if (!(soak_s >= 0)) throw new UsageError('--soak takes a number of seconds')
   if (report !== undefined) refuseUnwritable(report)
-  const rows = await torture({ main: fileURLToPath(import.meta.url), driver, soak_s, only: numbers, tell: print })
+  const rows = await torture({
+    main: fileURLToPath(import.meta.url),
+    driver,
+    soak_s,
+    share: quick ? QUICK_SHARE : 1,
+    only: numbers,
+    tell: print,
+  })
   if (report !== undefined) {
     const { writeReport } = await import('./torture/report.js')
     writeReport(report, { driver, rows, version: VERSION, today: new Date().toISOString().slice(0, 10) })

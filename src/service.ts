@@ -69,9 +69,13 @@ export interface Surroundings {
   now?: () => number
   /** Milliseconds that never go back and that no change of the time of day moves. */
   clock?: () => number
+  /** Milliseconds after which idle threads above `worker.min_workers` leave. */
+  idle_ms?: number
   /** The database cannot be trusted any more: stop, and start again from what is on disk. */
   onStoreFailure?: (why: string) => void
 }
+
+const IDLE_MS = 30_000
 
 /** Seconds after which a client that met a shutdown may find the next process. */
 const RESTART_S = 10
@@ -84,7 +88,13 @@ const PATIENCE_MS = 7_000
 
 /** @throws ConfigError, StoreOpenError */
 export async function createService(config: Config, surroundings: Surroundings): Promise<Service> {
-  const { log, now = Date.now, clock = () => performance.now(), onStoreFailure = () => {} } = surroundings
+  const {
+    log,
+    now = Date.now,
+    clock = () => performance.now(),
+    idle_ms = IDLE_MS,
+    onStoreFailure = () => {},
+  } = surroundings
   refuseOpenDoor(config)
   const { server: http, worker } = config
   const { payload: max_payload, checkpoint: max_checkpoint } = config.limits
@@ -136,6 +146,7 @@ export async function createService(config: Config, surroundings: Surroundings):
     artifactFolder: files.folder,
     serve: createHandlerCalls({ store, tracker, types, files, quota, max_payload, max_checkpoint, now }),
     min_threads: worker.min_workers,
+    idle_ms,
     max_old_generation_mb: worker.resource_limits.max_old_generation_mb,
     recycle: worker.recycle,
     limits: config.limits,

@@ -1,7 +1,7 @@
 // The kinds of values that settings have, each with a message that says what is allowed.
 import { z } from 'zod'
-import { parseDuration } from './duration.js'
 import type { Rate } from './slot-shares.js'
+import { parseDuration } from './span.js'
 
 /** A mapping of these keys and no others; with nothing after its colon it counts as left out. */
 export function section<Shape extends z.core.$ZodLooseShape>(shape: Shape) {

@@ -1,12 +1,12 @@
 // Checks a submission: first the envelope, which is the same for all types, then the payload against its type's schema.
 import type { z } from 'zod'
 import type { Adjustment } from './adjust.js'
-import { formatDuration } from './duration.js'
 import { adjustment, envelope } from './envelope.js'
 import { type FieldError, ServiceError } from './errors.js'
 import { type Finding, inspect } from './explain.js'
 import { type JsonText, timestamp } from './job.js'
 import type { JobType, JobTypes } from './job-types.js'
+import { formatDuration } from './span.js'
 import type { JobKey } from './store/store.js'
 import type { SubmittedJob } from './tracker.js'
 

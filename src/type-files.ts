@@ -14,6 +14,9 @@ const TOGETHER_LIMIT_MS = 2_000
 const NAME = /^[A-Za-z][\w-]{0,63}$/
 const EXTENSIONS = ['.js', '.mjs', '.ts']
 
+/** Files that this process has loaded: another import answers the same module, there is nothing to try. */
+const loaded = new Set<string>()
+
 /** Which type's file an error comes from that is thrown after it was loaded, by a timer that it started. */
 const atFault = new AsyncLocalStorage<string>()
 
@@ -48,20 +51,18 @@ function indexOf(folder: string): string | null {
 /** Each file with its default export, or why that cannot be used. */
 export async function loadTypes(files: TypeFile[]): Promise<(TypeFile & { definition: JobDefinition | string })[]> {
   // As a rule all are well, and one thread for all starts sooner than one for each.
-  const all_well =
-    (await tryInThread(
-      files.map(({ url }) => url),
-      TOGETHER_LIMIT_MS,
-    )) === null
+  const untried = files.map(({ url }) => url).filter((url) => !loaded.has(url))
+  const all_well = untried.length === 0 || (await tryInThread(untried, TOGETHER_LIMIT_MS)) === null
   return Promise.all(files.map(async (file) => ({ ...file, definition: await loadType(file, all_well) })))
 }
 
 async function loadType({ name, url }: TypeFile, tried: boolean): Promise<JobDefinition | string> {
   if (!NAME.test(name)) return 'its name must be letters, digits, "_" and "-", beginning with a letter'
   try {
-    const failure = tried ? null : await tryInThread([url], LOAD_LIMIT_MS)
+    const failure = tried || loaded.has(url) ? null : await tryInThread([url], LOAD_LIMIT_MS)
     if (failure !== null) return failure
     const { default: definition } = await atFault.run(name, () => import(url))
+    loaded.add(url)
     return typeof definition?.run === 'function' ? definition : 'its default export has no function run(payload, ctx)'
   } catch (error) {
     return `cannot be loaded: ${explainLoad(error)}`

@@ -7,7 +7,7 @@ import { createLogger } from '../src/log.js'
 import { createService } from '../src/service.js'
 import { Database } from '../src/store/sqlite/binding.js'
 import { inEachPlace, runFolders } from './support/artifact-places.js'
-import { startService } from './support/service.js'
+import { shareService, startService } from './support/service.js'
 import { until } from './support/until.js'
 
 inEachPlace((place) => {
@@ -15,6 +15,8 @@ inEachPlace((place) => {
     const service = await startService({ types: ['makes'], config: { data: { ...place.data(), ...data } } })
     return { ...service, kept: () => place.kept(service.folder) }
   }
+
+  const theService = shareService(() => ({ types: ['makes'], config: { data: place.data() } }))
 
   describe('an artifact', () => {
     test('is listed with its job when that completes, and downloaded as it was written', async () => {
@@ -44,7 +46,7 @@ inEachPlace((place) => {
     })
 
     test('that is empty is one', async () => {
-      const { submit, ends, http } = await start()
+      const { submit, ends, http } = await theService()
       const { id } = await submit({ type: 'makes', payload: { files: { 'empty.txt': '' } } })
       expect(await ends(id)).toMatchObject({ artifacts: [{ name: 'empty.txt', bytes: 0 }] })
       const { headers, text } = await http.get(`/jobs/${id}/artifacts/empty.txt`).expect(200)
@@ -59,7 +61,7 @@ inEachPlace((place) => {
       [`${'n'.repeat(251)}.txt`, `attachment; filename=${'n'.repeat(251)}.txt`],
       ['..hidden', 'attachment; filename=..hidden'],
     ])('may be called %s, and is downloaded under that name', async (name, disposition) => {
-      const { submit, ends, http } = await start()
+      const { submit, ends, http } = await theService()
       const job = await ends((await submit({ type: 'makes', payload: { files: { [name]: 'text' } } })).id)
       const url = String(job.artifacts[0]?.url)
       const { headers, text, body } = await http.get(url).expect(200)
@@ -70,14 +72,14 @@ inEachPlace((place) => {
     test.each(['', '.', '..', 'a/b', 'a\\b', '../../jobs.db', 'a\nb', 'a\0', 'n'.repeat(256), '\ud800'])(
       'must not be called %j',
       async (name) => {
-        const { submit, ends } = await start()
+        const { submit, ends } = await theService()
         const job = await ends((await submit({ type: 'makes', payload: { files: { [name]: 'text' } } })).id)
         expect(job).toMatchObject({ status: 'failed', artifacts: [], error: { code: 'artifact_failed' } })
       },
     )
 
     test('must have a media type for its content type', async () => {
-      const { submit, ends } = await start()
+      const { submit, ends } = await theService()
       const payload = { files: { a: 'b' }, content_type: 'text/html\r\nSet-Cookie: a=b' }
       expect(await ends((await submit({ type: 'makes', payload })).id)).toMatchObject({
         error: { code: 'artifact_failed', message: 'content_type must be a media type' },
@@ -85,7 +87,7 @@ inEachPlace((place) => {
     })
 
     test('of a page does not run in this origin', async () => {
-      const { submit, ends, http } = await start()
+      const { submit, ends, http } = await theService()
       const { id } = await submit({ type: 'makes', payload: { files: { 'a.html': '<script>alert(1)</script>' } } })
       await ends(id)
       const { headers } = await http.get(`/jobs/${id}/artifacts/a.html`).expect(200)
@@ -94,7 +96,7 @@ inEachPlace((place) => {
     })
 
     test('is whole also when the handler did not wait for its end', async () => {
-      const { submit, ends } = await start()
+      const { submit, ends } = await theService()
       const { id } = await submit({ type: 'makes', payload: { files: {}, at_end: 'not_awaited' } })
       expect(await ends(id)).toMatchObject({ status: 'completed', artifacts: [{ name: 'late.txt', bytes: 100_000 }] })
     })
@@ -158,7 +160,7 @@ inEachPlace((place) => {
 
   describe('DELETE /jobs/:id', () => {
     test('refuses a job that is not final', async () => {
-      const { submit, http, get } = await start()
+      const { submit, http, get } = await theService()
       const { id } = await submit({ type: 'greet', delay: 3600 })
       expect((await http.delete(`/jobs/${id}`).expect(409)).body).toMatchObject({ code: 'job_not_final' })
       expect((await get(id)).status).toBe('scheduled')
@@ -169,7 +171,7 @@ inEachPlace((place) => {
     const TEXT = 'abcdefghij'
 
     async function served() {
-      const { submit, ends, http } = await start()
+      const { submit, ends, http } = await theService()
       const { id } = await submit({ type: 'makes', payload: { files: { 'a.txt': TEXT } } })
       await ends(id)
       const url = `/jobs/${id}/artifacts/a.txt`
@@ -240,7 +242,7 @@ inEachPlace((place) => {
     })
 
     test('a stream that was destroyed after its end is no artifact', async () => {
-      const { submit, ends } = await start()
+      const { submit, ends } = await theService()
       const { id } = await submit({ type: 'makes', payload: { files: {}, at_end: 'destroy' } })
       expect(await ends(id)).toMatchObject({ status: 'failed', artifacts: [], error: { code: 'artifact_failed' } })
     })

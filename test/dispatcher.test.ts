@@ -40,6 +40,7 @@ function startDispatcher(type: 'polite' | 'hash') {
   const files = createArtifactFolder(folder)
   const tracker = createTracker({ store, files, bus, node: 'test', rules: RULES, bounds, refusal: () => null, ...ids })
   const pool = createPool({
+    idle_ms: 30_000,
     onProgress: ({ id, run }, { percent, note }) => void tracker.progress({ id, run, progress: percent, note }),
     onLog() {},
     onStrayError() {},

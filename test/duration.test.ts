@@ -1,7 +1,8 @@
 // Spans of time as people write them.
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { duration, formatDuration, parseDuration } from '../src/duration.js'
+import { duration } from '../src/duration.js'
+import { formatDuration, parseDuration } from '../src/span.js'
 
 const TEN_YEARS = 3_650 * 86_400_000
 

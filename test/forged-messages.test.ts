@@ -2,14 +2,14 @@
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { payloadFailure } from '../src/pool/failure.js'
-import { startService } from './support/service.js'
+import { shareService, startService } from './support/service.js'
 
 const LIMITS = { result: 1_000, error: 1_024, log_lines: 5, log_line: 64 }
 
 /** Each does as its name says; `post` fills in what belongs to the run. */
 const TYPE = {
   'types/forges.mjs': `import { MessageChannel, parentPort } from 'node:worker_threads'
-  const LONG = 200_000_000
+  const LONG = 20_000_000
   const forever = () => new Promise(() => {})
   const completed = (more) => ({ progress: null, outcome: { kind: 'completed', result: null, artifacts: [], ...more } })
   const acts = {
@@ -70,8 +70,14 @@ const TYPE = {
   'types/notes.mjs': `export default { retry_count: 0, async run(_, ctx) { await ctx.progress(5, '😀'.repeat(300)) } }`,
 }
 
-async function startForged() {
-  const service = await startService({ files: TYPE, config: { limits: LIMITS, worker: { max_workers: 1 } } })
+const OPTIONS = { files: TYPE, config: { limits: LIMITS, worker: { max_workers: 1 } } }
+const theService = shareService(OPTIONS)
+
+const startForged = async () => forged(await startService(OPTIONS))
+/** For tests that look at nothing but what becomes of a job of theirs. */
+const shared = async () => forged(await theService())
+
+function forged(service: Awaited<ReturnType<typeof startService>>) {
   const { submit, ends, lines, http } = service
   const end = async (job: object) => {
     const ended = await ends((await submit(job)).id)
@@ -89,8 +95,8 @@ async function startForged() {
 }
 
 describe('a forged report', () => {
-  test('with a result of 200 MB is not parsed, and dropped', async () => {
-    const { forges } = await startForged()
+  test('with a result of 20 MB is not parsed, and dropped', async () => {
+    const { forges } = await shared()
     expect(await forges('long_report')).toMatchObject({ status: 'completed', result: null })
   })
 
@@ -102,13 +108,13 @@ describe('a forged report', () => {
     ['an artifact with a path', { artifacts: [{ name: '../../x', bytes: 1, content_type: 'text/plain' }] }],
     ['an artifact of no media type', { artifacts: [{ name: 'a', bytes: 1, content_type: 'x'.repeat(9_000) }] }],
   ])('with %s is dropped', async (_, how) => {
-    const { forges } = await startForged()
+    const { forges } = await shared()
     const { status, result, artifacts } = await forges('report', how)
     expect({ status, result, artifacts }).toEqual({ status: 'completed', result: null, artifacts: [] })
   })
 
   test('of a failure is cut, with a code that is known', async () => {
-    const { forges, attempt } = await startForged()
+    const { forges, attempt } = await shared()
     const { id, error } = await forges('failed_report')
     expect(error?.code).toBe('handler_error')
     const kept = JSON.stringify(await attempt(id))
@@ -124,7 +130,7 @@ describe('a forged error', () => {
     ['timeout', 'handler_error'],
     ['x'.repeat(100), 'handler_error'],
   ])('with the code %s is kept as %s', async (code, kept) => {
-    const { forges } = await startForged()
+    const { forges } = await shared()
     expect((await forges('uncaught', code)).error).toMatchObject({ code: kept, message: 'forged' })
   })
 
@@ -187,8 +193,8 @@ describe('calls over an own port', () => {
     ['artifacts.find', { id: 'x', name: 'long' }],
     ['jobs.page', { filter: { type: 'x' }, cursor: 'long' }],
     ['jobs.page', { filter: { status: Array(20_000).fill('failed') } }],
-  ])('of %s with 200 MB are refused unread', async (method, args) => {
-    const { forges } = await startForged()
+  ])('of %s with 20 MB are refused unread', async (method, args) => {
+    const { forges } = await shared()
     const { result } = await forges('call', { method, args })
     expect(result).toBe(`${method}: its arguments are too large`)
   })
@@ -223,7 +229,7 @@ describe('ctx.submit', () => {
     ['many', '(limits.payload)'],
   ]
   test('refuses what JSON would change, and says where it is', async () => {
-    const { end } = await startForged()
+    const { end } = await shared()
     for (const [value, message] of REFUSED) {
       const { status, error } = await end({ type: 'submits', payload: { value } })
       expect([value, status, error?.message]).toEqual([value, 'failed', expect.stringContaining(String(message))])
@@ -238,7 +244,7 @@ describe('ctx.submit', () => {
     ['nothing', { b: null }],
   ]
   test('takes what has a form in JSON', async () => {
-    const { end, get } = await startForged()
+    const { end, get } = await shared()
     for (const [value, kept] of TAKEN) {
       const { result } = await end({ type: 'submits', payload: { value } })
       expect((await get(Object(result).id)).payload, value).toEqual({ name: 'x', a: [kept] })

@@ -51,12 +51,15 @@ test('no more jobs of a type run at once than its concurrency, of the file or of
 })
 
 test('threads follow the work: as many as there are running jobs, and min_workers when it is done', async () => {
-  const { submit, reaches, http } = await startService({ config: { worker: { max_workers: 5, min_workers: 2 } } })
+  const { submit, reaches, http } = await startService({
+    config: { worker: { max_workers: 5, min_workers: 2 } },
+    idle_ms: 500,
+  })
   const threads = async () => (await http.get('/workers/stats')).body.threads
   await until('min_workers are there', async () => (await threads()) === 2)
   const jobs = await Promise.all(Array.from({ length: 5 }, () => submit({ type: 'polite', payload: {} })))
   for (const { id } of jobs) await reaches(id, 'processing')
   await until('each has a thread', async () => (await threads()) === 5)
   for (const { id } of jobs) await http.post(`/jobs/${id}/cancel`)
-  await until('idle threads have left', async () => (await threads()) === 2, 60_000)
-}, 90_000)
+  await until('idle threads have left', async () => (await threads()) === 2)
+})

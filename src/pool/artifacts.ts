@@ -1,8 +1,8 @@
 // The artifacts of one run, on the thread's side: files that are written as streams, whole and on disk before they count.
 import { type FileHandle, mkdir, open } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { Writable } from 'node:stream'
-import { contentType } from 'mime-types'
 import type { ArtifactOptions } from '../define-job.js'
 import type { Artifact } from '../job.js'
 
@@ -13,6 +13,9 @@ const ROOM_STEP = 1_048_576
 const BUFFER_BYTES = 65_536
 /** RFC 6838 names, then parameters as RFC 9110 §5.6.6 has them. */
 export const MEDIA_TYPE = /^[\w!#$&^.+-]{1,127}\/[\w!#$&^.+-]{1,127}(;[\t\x20-\x7e]{1,200})?$/
+
+/** A big table, loaded by the first artifact: most threads never make one. */
+const mimeTypes = (): typeof import('mime-types') => createRequire(import.meta.url)('mime-types')
 
 export interface RunArtifacts {
   /** See `JobContext.artifact`. */
@@ -52,7 +55,7 @@ export function createRunArtifacts(folder: string, ask: (bytes: number) => Promi
   }
 
   return {
-    open(name, { content_type = contentType(name) || 'application/octet-stream' } = {}) {
+    open(name, { content_type = mimeTypes().contentType(name) || 'application/octet-stream' } = {}) {
       if (ended) throw artifactError('artifact_failed', 'the run of this job is over')
       checkName(name)
       if (!MEDIA_TYPE.test(content_type)) throw artifactError('artifact_failed', 'content_type must be a media type')

@@ -2,9 +2,9 @@
 import { BroadcastChannel, type MessagePort, type Worker } from 'node:worker_threads'
 import { cut } from '../cut.js'
 import type { StopReason } from '../define-job.js'
-import { formatDuration } from '../duration.js'
 import type { Job, JobWithPayload } from '../job.js'
 import type { Failure, Outcome } from '../outcome.js'
+import { formatDuration } from '../span.js'
 import { died, FLOOD, NOT_BEGUN } from './ended.js'
 import { createInbox } from './inbox.js'
 import { createOvertaken } from './overtaken.js'
@@ -14,6 +14,8 @@ import { createThreads, type Errand } from './threads.js'
 
 export interface PoolOptions {
   min_threads: number
+  /** Milliseconds after which an idle thread above `min_threads` leaves. */
+  idle_ms: number
   /** Heap of one thread in MiB; a job that needs more fails with `out_of_memory`. */
   max_old_generation_mb: number
   /** Milliseconds between a job's signal and the end of its thread. */
@@ -85,6 +87,7 @@ export function createPool(options: PoolOptions): Pool {
   })
   const threads = createThreads({
     min_threads: options.min_threads,
+    idle_ms: options.idle_ms,
     max_old_generation_mb: options.max_old_generation_mb,
     data: {
       channel: options.name,

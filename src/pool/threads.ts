@@ -6,8 +6,6 @@ import type { Report, Task, ThreadData } from './protocol.js'
 
 /** The highest `max_workers`: there is room for so many threads, and never more tasks than there are slots. */
 export const MAX_THREADS = 512
-/** An idle thread above `min_threads` leaves after this. */
-const IDLE_MS = 30_000
 /** V8's own default lets every busy thread hold up to 48 MB of garbage. */
 const YOUNG_MB = 4
 /** Pauses between tries to get a thread that starts: doubled up to the last. */
@@ -19,6 +17,8 @@ const SECOND_LOOK_MS = 250
 
 export interface ThreadsOptions {
   min_threads: number
+  /** Milliseconds after which an idle thread above `min_threads` leaves. */
+  idle_ms: number
   /** Heap of one thread in MiB. */
   max_old_generation_mb: number
   data: ThreadData
@@ -159,12 +159,12 @@ interface Crew {
   errands: Set<Errand>
 }
 
-function createCrew({ min_threads, max_old_generation_mb, data, onMessage }: ThreadsOptions): Crew {
+function createCrew({ min_threads, idle_ms, max_old_generation_mb, data, onMessage }: ThreadsOptions): Crew {
   const piscina = new Piscina<Task | null, Report | null>({
     filename: new URL('src/pool/entry.cjs', BUILD).href,
     minThreads: min_threads,
     maxThreads: MAX_THREADS,
-    idleTimeout: IDLE_MS,
+    idleTimeout: idle_ms,
     resourceLimits: { maxOldGenerationSizeMb: max_old_generation_mb, maxYoungGenerationSizeMb: YOUNG_MB },
     workerData: data,
   })

@@ -1,11 +1,12 @@
 // The document of a schedule: when it has ticks, what becomes of those that are late, and the job that a tick makes.
 import { z } from 'zod'
-import { duration, formatDuration } from '../duration.js'
+import { duration } from '../duration.js'
 import { time } from '../envelope.js'
 import { ServiceError } from '../errors.js'
 import { type Finding, inspect } from '../explain.js'
 import type { JsonText } from '../job.js'
 import { whole } from '../setting-kinds.js'
+import { formatDuration } from '../span.js'
 import { invalid, readSubmission, type SubmissionRules } from '../submission.js'
 import type { SubmittedJob } from '../tracker.js'
 import { type Calendar, isTimeZone, nextInstant, readCron, readFields } from './calendar.js'

@@ -1,6 +1,7 @@
 // A schedule, and its ticks, as the API shows them: its document with all that was left out, and where it stands.
-import { formatDuration } from '../duration.js'
+
 import { timestamp } from '../job.js'
+import { formatDuration } from '../span.js'
 import type { Schedule, TickRecord } from '../store/store.js'
 import type { SystemSchedule } from '../upkeep/system-schedules.js'
 import { type Plan, queues } from './plan.js'

@@ -9,6 +9,8 @@ export interface Bench {
   main: string
   /** Seconds that a fault made of rounds goes on at least, where its rounds took less. */
   soak_s: number
+  /** Of the rounds that faults take, where not all are tried: 0 to 1. */
+  share?: number
   /** Fires when no further server is to be started. */
   interrupted: AbortSignal
 }
@@ -32,10 +34,15 @@ export interface Finding {
   violations: string[]
 }
 
-/** At least `least` rounds, and more until the soak is over. */
+/** How many of `n` are to be tried: two at least, where there are as many. */
+export function partOf({ share = 1 }: Bench, n: number): number {
+  return Math.min(n, Math.max(2, Math.ceil(n * share)))
+}
+
+/** At least `least` rounds, or the bench's share of them, and more until the soak is over. */
 export function* rounds(bench: Bench, least: number): Generator<number> {
   const end = performance.now() + bench.soak_s * 1_000
-  for (let round = 0; round < least || performance.now() < end; round += 1) yield round
+  for (let round = 0; round < partOf(bench, least) || performance.now() < end; round += 1) yield round
 }
 
 /** Gives `body` a folder with these files and removes it afterwards, whatever happens. */

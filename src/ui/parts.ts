@@ -1,7 +1,7 @@
 // The pieces that several pages show: states, bars, times, counts.
 import { html } from 'hono/html'
-import { formatDuration } from '../duration.js'
 import { type JobStatus, timestamp } from '../job.js'
+import { formatDuration } from '../span.js'
 import type { Html } from './fragment.js'
 
 const MINUTE = 60_000

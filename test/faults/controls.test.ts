@@ -1,12 +1,10 @@
 // The negative controls of jobmill torture: a build without a protection must be caught by the fault that is there for it.
 import { describe, expect, test } from 'vitest'
-import type { Finding } from '../../src/torture/bench.js'
 import { lateWrites } from '../../src/torture/faults/fence.js'
 import { ioErrors, tryIoErrors } from '../../src/torture/faults/io.js'
 import { powerCut, tryPowerCuts } from '../../src/torture/faults/power.js'
 import { fullDisk } from '../../src/torture/faults/space.js'
-import { tryTicks } from '../../src/torture/faults/ticks.js'
-import { build, type Change } from './sabotage.js'
+import { build, type Change, violationsOf } from './sabotage.js'
 
 const NORMAL: Change[] = [
   ['src/store/sqlite/open.js', `pragma('synchronous = FULL')`, `pragma('synchronous = NORMAL')`],
@@ -34,34 +32,6 @@ const NO_TRANSACTION: Change[] = [
   ['src/store/sqlite/submit.js', 'bytes + excluded.bytes', 'bytes + excluded.bytes RETURNING n'],
   ['src/store/sqlite/submit.js', 'count.run(', 'count.get('],
 ]
-
-/** Both protections of a tick: its record is unique, and it is over in the transaction of its job. */
-const TICK_OVER_LATER: Change[] = [
-  [
-    'src/store/sqlite/schedules.js',
-    "const move = db.prepare('UPDATE schedules SET next_at = ? WHERE name = ?')",
-    `const moved = db.prepare('UPDATE schedules SET next_at = ? WHERE name = ?')
-    const move = { run: (...values) => setTimeout(() => moved.run(...values), 20) }`,
-  ],
-  ['src/store/sqlite/schedules.js', 'if (!write(name, entry))', 'if (!write(name, entry) && false)'],
-]
-const EVENTS_GONE_LATER: Change[] = [
-  [
-    'src/store/sqlite/digests.js',
-    'take(cut) {',
-    'take(cut) { setTimeout(() => this.takeNow(cut), 20) }, takeNow(cut) {',
-  ],
-]
-
-/** A server that no longer keeps its promises may also no longer do what the fault waits for. */
-const violationsOf = (finding: Promise<Finding>) =>
-  finding.then(
-    ({ violations }) => violations,
-    (error: Error) => [error.message],
-  )
-
-/** So many that there are mails, also where a busy machine gives a server little time before its kill. */
-const KILLS = 6
 
 describe('is caught', () => {
   // Skipped where nothing can be mounted: no power can be cut there.
@@ -101,21 +71,8 @@ describe('is caught', () => {
     },
     120_000,
   )
-
-  test('a tick that is over only after the transaction of its job, by kills at ticks', async () => {
-    expect(await violationsOf(tryTicks(build(TICK_OVER_LATER), KILLS))).toContainEqual(
-      expect.stringMatching(/jobs belong to no tick/),
-    )
-  }, 120_000)
-
-  test('events that go only after the transaction of their mail, by kills at ticks', async () => {
-    expect(await violationsOf(tryTicks(build(EVENTS_GONE_LATER), KILLS))).toContainEqual(
-      expect.stringMatching(/events are in a second mail/),
-    )
-  }, 120_000)
 })
 
 test('an unchanged copy is not: the control of the controls', async () => {
-  expect(await violationsOf(tryTicks(build(), KILLS))).toEqual([])
   expect(await violationsOf(lateWrites.run(build()))).toEqual([])
 })

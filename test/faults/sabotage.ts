@@ -2,7 +2,7 @@
 import { cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Bench } from '../../src/torture/bench.js'
+import type { Bench, Finding } from '../../src/torture/bench.js'
 import { freshFolder } from '../support/folder.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -22,3 +22,10 @@ export function build(changes: Change[] = []): Bench {
   }
   return { main: join(folder, 'dist/src/main.js'), soak_s: 0, interrupted: new AbortController().signal }
 }
+
+/** A server that no longer keeps its promises may also no longer do what the fault waits for. */
+export const violationsOf = (finding: Promise<Finding>) =>
+  finding.then(
+    ({ violations }) => violations,
+    (error: Error) => [error.message],
+  )

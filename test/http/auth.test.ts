@@ -1,7 +1,7 @@
 // API keys: who is let in, what each scope may do, and that strangers learn nothing.
 import { describe, expect, test } from 'vitest'
 import { newKey, sha256Of } from '../../src/api-key.js'
-import { startService } from '../support/service.js'
+import { shareService, startService } from '../support/service.js'
 
 const KEYS = { reader: newKey(), writer: newKey(), admin: newKey() }
 const auth = {
@@ -12,7 +12,7 @@ const auth = {
   ],
 }
 const bearer = (key: string) => `Bearer ${key}`
-const start = () => startService({ config: { auth } })
+const start = shareService({ config: { auth } })
 
 describe('once there is a key', () => {
   test('no route answers without one, whether it exists or not, but for the probes, and what asks for one', async () => {

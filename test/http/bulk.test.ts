@@ -1,7 +1,9 @@
 // POST /jobs/cancel and /jobs/rerun: many jobs by a filter, bounded, and told how many.
 import { describe, expect, test } from 'vitest'
-import { startService } from '../support/service.js'
+import { shareService, startService } from '../support/service.js'
 import { until } from '../support/until.js'
+
+const theService = shareService()
 
 const statusesOf = (jobs: { status: string }[]) => jobs.map(({ status }) => status).sort()
 
@@ -77,7 +79,7 @@ describe('POST /jobs/cancel', () => {
     [{ filter: { tag: 'x' } }, '/filter/tag'],
     [{ filter: {}, limit: 5 }, '/limit'],
   ])('of %j is a 422', async (body, pointer) => {
-    const { http } = await startService()
+    const { http } = await theService()
     const answer = await http.post('/jobs/cancel').send(body).expect(422)
     expect(answer.body).toMatchObject({ code: 'invalid_request', errors: [{ pointer }] })
   })
@@ -129,7 +131,7 @@ describe('POST /jobs/rerun', () => {
     [{ filter: { status: 'pending' } }, '/filter/status'],
     [{ filter: {}, reason: 'x' }, '/reason'],
   ])('of %j is a 422', async (body, pointer) => {
-    const { http } = await startService()
+    const { http } = await theService()
     expect((await http.post('/jobs/rerun').send(body).expect(422)).body).toMatchObject({ errors: [{ pointer }] })
   })
 })

@@ -7,7 +7,7 @@ import { loadConfig } from '../../src/config.js'
 import { createLogger } from '../../src/log.js'
 import { createService } from '../../src/service.js'
 import { freshFolder } from '../support/folder.js'
-import { startService } from '../support/service.js'
+import { shareService, startService } from '../support/service.js'
 import { until } from '../support/until.js'
 
 const HOUR = 3_600_000
@@ -153,6 +153,8 @@ describe('a digest', () => {
     await tell('quotes', 'again').expect(202)
   })
 
+  const theService = shareService({ config: { digests: { ops: OPS } } })
+
   test.each([
     [{ text: 'x' }, '/kind', 'is missing'],
     [{ kind: 'x' }, '/text', 'is missing'],
@@ -161,7 +163,7 @@ describe('a digest', () => {
     [{ kind: 'x', text: 'x'.repeat(1_001) }, '/text', 'must be a text of 1 to 1000 characters'],
     [{ kind: 'x', text: 'x', to: 'me' }, '/to', 'unknown'],
   ])('refuses %j', async (body, pointer, detail) => {
-    const { http } = await start()
+    const { http } = await theService()
     const answer = await http.post('/digests/ops/events').send(body).expect(422)
     expect(answer.body).toMatchObject({ code: 'invalid_request', errors: [{ pointer }] })
     expect(answer.body.errors[0].detail).toContain(detail)

@@ -1,8 +1,10 @@
 // The routes that read, list, cancel and rerun jobs, and those of workers, types and probes.
 import { describe, expect, test } from 'vitest'
-import { startService } from '../support/service.js'
+import { shareService, startService } from '../support/service.js'
 import { BROKEN_TYPES } from '../support/types.js'
 import { until } from '../support/until.js'
+
+const theService = shareService()
 
 describe('GET /jobs/:id', () => {
   test('shows a finished job with result, times and the worker that ran it', async () => {
@@ -27,7 +29,7 @@ describe('GET /jobs/:id', () => {
   test.each(['get /jobs/nope', 'get /jobs/nope/attempts', 'post /jobs/nope/cancel', 'post /jobs/nope/rerun'])(
     'of an unknown id is 404: %s',
     async (request) => {
-      const { http } = await startService()
+      const { http } = await theService()
       const [method, path] = request.split(' ') as ['get' | 'post', string]
       expect((await http[method](path).expect(404)).body.code).toBe('job_not_found')
     },
@@ -110,7 +112,7 @@ describe('GET /jobs', () => {
     'limit=1&limit=2',
     'type=',
   ])('answers 400 to ?%s', async (query) => {
-    const { http } = await startService()
+    const { http } = await theService()
     expect((await http.get(`/jobs?${query}`).expect(400)).body).toMatchObject({
       code: 'invalid_query',
       detail: expect.stringContaining(query.split('=', 1)[0] as string),
@@ -118,7 +120,7 @@ describe('GET /jobs', () => {
   })
 
   test('names the statuses that there are', async () => {
-    const { http } = await startService()
+    const { http } = await theService()
     const { detail } = (await http.get('/jobs?status=failed,done').expect(400)).body
     expect(detail).toMatch(/^status: must be of waiting, .*, cancelled, with commas between, is "failed,done"$/)
   })
@@ -132,7 +134,7 @@ describe('GET /jobs', () => {
 
 describe('POST /jobs/:id/cancel', () => {
   test('ends a job that does not run, with the reason given', async () => {
-    const { http, submit, get } = await startService()
+    const { http, submit, get } = await theService()
     const { id } = await submit({ type: 'greet', delay: 3600 })
     const { body } = await http.post(`/jobs/${id}/cancel`).send({ reason: 'ordered twice' }).expect(200)
     expect(body).toMatchObject({ status: 'cancelled', reason: 'cancelled', reason_detail: 'ordered twice' })
@@ -165,7 +167,7 @@ describe('POST /jobs/:id/cancel', () => {
   })
 
   test('of a final job is 409, of one with a bad body 422', async () => {
-    const { http, submit, ends } = await startService()
+    const { http, submit, ends } = await theService()
     const { id } = await submit({ type: 'greet' })
     await ends(id)
     expect((await http.post(`/jobs/${id}/cancel`).expect(409)).body.code).toBe('job_final')
@@ -195,7 +197,7 @@ describe('POST /jobs/:id/rerun', () => {
   })
 
   test('of a job that is not final is 409', async () => {
-    const { http, submit } = await startService()
+    const { http, submit } = await theService()
     const { id } = await submit({ type: 'greet', delay: 3600 })
     expect((await http.post(`/jobs/${id}/rerun`).expect(409)).body.code).toBe('job_not_final')
   })
@@ -256,7 +258,7 @@ describe('the workers', () => {
     [{}],
     [{ max_workers: 4, x: 1 }],
   ])('refuse %j', async (body) => {
-    const { http } = await startService()
+    const { http } = await theService()
     expect((await http.put('/workers').send(body).expect(422)).body.code).toBe('invalid_request')
   })
 })
@@ -304,7 +306,7 @@ describe('GET /types', () => {
   })
 
   test('shows the payload of email as JSON Schema', async () => {
-    const { http } = await startService()
+    const { http } = await theService()
     const { types } = (await http.get('/types')).body as { types: { name: string; payload_schema: object }[] }
     expect(types.find(({ name }) => name === 'email')?.payload_schema).toMatchObject({
       type: 'object',

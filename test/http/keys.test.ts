@@ -2,8 +2,10 @@
 import { describe, expect, test } from 'vitest'
 import { freshFolder } from '../support/folder.js'
 import { startProcess } from '../support/process.js'
-import { startService } from '../support/service.js'
+import { shareService, startService } from '../support/service.js'
 import { typeFiles } from '../support/types.js'
+
+const theService = shareService()
 
 const JOB = { type: 'greet', payload: { name: 'you' }, delay: 60 }
 
@@ -123,7 +125,7 @@ describe('Idempotency-Key', () => {
   })
 
   test.each(['', 'x'.repeat(256)])('that is none ("%s") is a 400 that says so', async (key) => {
-    const { http } = await startService()
+    const { http } = await theService()
     const { body } = await http.post('/jobs').set('Idempotency-Key', key).send(JOB).expect(400)
     expect(body).toMatchObject({ code: 'malformed_request', detail: 'Idempotency-Key must have 1 to 255 characters' })
   })
@@ -169,7 +171,7 @@ describe('unique_key', () => {
     [{ unique_key: 'k', unique_for: '9000w' }, '/unique_for'],
     [{ unique_key: 'k', unique_for: 'soon' }, '/unique_for'],
   ])('%j is a 422', async (fields, pointer) => {
-    const { http } = await startService()
+    const { http } = await theService()
     const { body } = await http
       .post('/jobs')
       .send({ type: 'greet', ...fields })

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { type Client, chunk, GET, open, post, stream } from '../support/raw.js'
-import { startService } from '../support/service.js'
+import { shareService, startService } from '../support/service.js'
 import { until } from '../support/until.js'
 
 const QUICK = { header_timeout: '400ms', body_timeout: '800ms', idle_timeout: '1s' }
@@ -172,8 +172,11 @@ describe('odd framing', () => {
   const NEXT = post('Content-Length: 16', BODY)
   const get = (headers: string, version = '1.1') => `GET /livez HTTP/${version}\r\n${headers}\r\n`
 
+  // None of what is refused may leave a job there.
+  const theService = shareService()
+
   async function refused(text: string): Promise<string> {
-    const { url, http } = await startService()
+    const { url, http } = await theService()
     // What follows must not be taken for a request of its own: its answer would not be seen, its job would be.
     const client = await open(url, text + NEXT)
     await until('it is ended', client.closed)
@@ -225,7 +228,7 @@ describe('odd framing', () => {
   })
 
   test('HTTP/1.0 needs no Host header, and is told which it may name', async () => {
-    const { url } = await startService()
+    const { url } = await theService()
     const client = await open(url, get('', '1.0'))
     await until('it is ended', client.closed)
     expect(client.received()).toMatch(/^HTTP\/1\.1 403 /)

@@ -1,7 +1,9 @@
 // POST /jobs: what is taken, what is refused and how, and that the browser of a stranger gets nowhere.
 import { createConnection } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { startService } from '../support/service.js'
+import { shareService, startService } from '../support/service.js'
+
+const theService = shareService()
 
 const EMAIL = { type: 'email', payload: { to: 'user@example.com', subject: 'Hello', body: 'Test email' } }
 
@@ -21,7 +23,7 @@ function raw(url: string, text: string | Buffer): Promise<string> {
 
 describe('POST /jobs', () => {
   test('answers 202 with the job and its place', async () => {
-    const { http, get } = await startService()
+    const { http, get } = await theService()
     const { body, headers } = await http
       .post('/jobs')
       .send({ ...EMAIL, priority: 1, delay: '1h' })
@@ -53,7 +55,7 @@ describe('POST /jobs', () => {
       'type=email&delay=60&payload[to]=user@example.com&payload[subject]=Hello&payload[body]=Test+email',
     ],
   ])('reads a body with %s', async (_, type, text) => {
-    const { url } = await startService()
+    const { url } = await theService()
     const headers: Record<string, string> = type === undefined ? {} : { 'content-type': type }
     const response = await fetch(`${url}/jobs`, { method: 'POST', headers, body: new TextEncoder().encode(text) })
     expect(response.status).toBe(202)
@@ -63,7 +65,7 @@ describe('POST /jobs', () => {
   test.each(['not json', 'null', '"type"', 'type', 'not=json', '"type=greet"', 'payload[a]=1', '&=&'])(
     'says that %s, sent by curl, is neither JSON nor a form with "type"',
     async (text) => {
-      const { http } = await startService()
+      const { http } = await theService()
       const { body } = await http
         .post('/jobs')
         .set('Content-Type', 'application/x-www-form-urlencoded')
@@ -77,14 +79,14 @@ describe('POST /jobs', () => {
   )
 
   test('a form without a type is as good as JSON where none is asked for', async () => {
-    const { http, submit, get } = await startService()
+    const { http, submit, get } = await theService()
     const { id } = await submit({ type: 'greet', delay: '1h' })
     await http.post(`/jobs/${id}/cancel`).type('form').send('reason=no longer needed').expect(200)
     expect(await get(id)).toMatchObject({ status: 'cancelled', reason_detail: 'no longer needed' })
   })
 
   test('keeps every JSON value of a payload as it was sent', async () => {
-    const { submit, ends } = await startService()
+    const { submit, ends } = await theService()
     const payload = {
       name: 'Zoë \u0000 \ud83d\ude00 "quoted"',
       list: [1, -0.5, 1e300, null, true, []],
@@ -176,7 +178,7 @@ describe('POST /jobs', () => {
   })
 
   test('accepts 64 levels and names the known types to who asks for another', async () => {
-    const { url, http } = await startService()
+    const { url, http } = await theService()
     const deep = `{"type":"greet","payload":${'['.repeat(63)}${']'.repeat(63)}}`
     expect((await fetch(`${url}/jobs`, { method: 'POST', body: deep })).status).toBe(202)
     const { body } = await http.post('/jobs').send({ type: 'nope' }).expect(422)
@@ -190,7 +192,7 @@ describe('POST /jobs', () => {
     ['a multipart form', { 'content-type': 'multipart/form-data; boundary=x' }],
     ['lines of JSON', { 'content-type': 'application/x-ndjson' }],
   ])('answers 415 to %s', async (_, headers) => {
-    const { url } = await startService()
+    const { url } = await theService()
     const response = await fetch(`${url}/jobs`, {
       method: 'POST',
       headers: headers as Record<string, string>,
@@ -237,14 +239,14 @@ describe('a browser that is lured here', () => {
     ['Sec-Fetch-Site: cross-site', 'POST', { 'sec-fetch-site': 'cross-site' }, 403, 'forbidden_origin'],
     ['a foreign Origin when reading', 'GET', { origin: 'https://evil.example' }, 200, undefined],
   ])('with %s on %s', async (_, method, headers, status, code) => {
-    const { http } = await startService()
+    const { http } = await theService()
     const request = method === 'GET' ? http.get('/jobs') : http.post('/jobs').send({ ...EMAIL, delay: 60 })
     const { body } = await request.set(headers as Record<string, string>).expect(status)
     expect(body.code).toBe(code)
   })
 
   test('is let in as a page of this very server', async () => {
-    const { http, url } = await startService()
+    const { http, url } = await theService()
     const job = { ...EMAIL, delay: 60 }
     await http.post('/jobs').set({ origin: url, 'sec-fetch-site': 'same-origin' }).send(job).expect(202)
     for (const host of ['localhost:1234', '127.0.0.1', '[::1]:99', 'jobs.localhost']) {
@@ -253,7 +255,7 @@ describe('a browser that is lured here', () => {
   })
 
   test('gets no scripts to run and nothing to sniff', async () => {
-    const { http } = await startService()
+    const { http } = await theService()
     const { headers } = await http.get('/jobs').expect(200)
     expect(headers).toMatchObject({
       'x-content-type-options': 'nosniff',
@@ -265,7 +267,7 @@ describe('a browser that is lured here', () => {
 
 describe('the edges of HTTP', () => {
   test('unknown paths are 404, unknown methods 405 with what is allowed', async () => {
-    const { http } = await startService()
+    const { http } = await theService()
     expect((await http.get('/nothing').expect(404)).body.code).toBe('not_found')
     const { headers, body } = await http.delete('/jobs').expect(405)
     expect([headers.allow, body.code]).toEqual(['POST, GET, HEAD', 'method_not_allowed'])
@@ -274,7 +276,7 @@ describe('the edges of HTTP', () => {
   })
 
   test('a request that is no HTTP is answered 400 and harms nobody', async () => {
-    const { url, http } = await startService()
+    const { url, http } = await theService()
     expect(await raw(url, 'HELLO\r\n\r\n')).toMatch(/^HTTP\/1\.1 400/)
     await http.get('/livez').expect(200)
   })

@@ -2,9 +2,11 @@
 import { describe, expect, test } from 'vitest'
 import { freshFolder } from '../support/folder.js'
 import { startProcess } from '../support/process.js'
-import { startService } from '../support/service.js'
+import { shareService, startService } from '../support/service.js'
 import { typeFiles } from '../support/types.js'
 import { until } from '../support/until.js'
+
+const theService = shareService()
 
 describe('GET /jobs/:id?wait', () => {
   test('answers as soon as the job is final, not before', async () => {
@@ -25,7 +27,7 @@ describe('GET /jobs/:id?wait', () => {
   })
 
   test('answers with the job as it is when the time is over', async () => {
-    const { submit, http } = await startService()
+    const { submit, http } = await theService()
     const { id } = await submit({ type: 'greet', delay: 3_600 })
     const begun = performance.now()
     const { body, headers } = await http.get(`/jobs/${id}?wait=1`).expect(200)
@@ -34,7 +36,7 @@ describe('GET /jobs/:id?wait', () => {
   })
 
   test('answers at once for a final job, and 404 for none', async () => {
-    const { submit, ends, http } = await startService()
+    const { submit, ends, http } = await theService()
     const { id } = await submit({ type: 'greet', payload: { name: 'a' } })
     await ends(id)
     expect((await http.get(`/jobs/${id}?wait=60`).expect(200)).body.status).toBe('completed')
@@ -44,7 +46,7 @@ describe('GET /jobs/:id?wait', () => {
   test.each(['wait=61', 'wait=-1', 'wait=x', 'wait=1e9', 'wait=', 'wait=1&wait=2', 'await=1'])(
     'answers 400 to ?%s',
     async (query) => {
-      const { submit, http } = await startService()
+      const { submit, http } = await theService()
       const { id } = await submit({ type: 'greet' })
       const { body } = await http.get(`/jobs/${id}?${query}`).expect(400)
       expect(body).toMatchObject({ code: 'invalid_query', detail: expect.stringContaining('wait') })
@@ -100,7 +102,7 @@ describe('POST /jobs with Prefer: wait', () => {
   test.each(['wait=30', 'respond-async, wait=30', 'Wait = "30"'])(
     'answers 200 with the result (%s)',
     async (prefer) => {
-      const { http } = await startService()
+      const { http } = await theService()
       const { status, body, headers } = await http
         .post('/jobs')
         .set('Prefer', prefer)
@@ -111,7 +113,7 @@ describe('POST /jobs with Prefer: wait', () => {
   )
 
   test('answers 202 where the job is not final in time', async () => {
-    const { http } = await startService()
+    const { http } = await theService()
     const { status, body, headers } = await http
       .post('/jobs')
       .set('Prefer', 'wait=1')
@@ -122,7 +124,7 @@ describe('POST /jobs with Prefer: wait', () => {
   test.each(['', 'wait', 'wait=', 'wait=-1', 'wait=soon', 'return=minimal', 'await=3'])(
     'leaves "%s" alone',
     async (prefer) => {
-      const { http } = await startService()
+      const { http } = await theService()
       const { status, headers } = await http.post('/jobs').set('Prefer', prefer).send({ type: 'greet', delay: 60 })
       expect([status, headers['preference-applied']]).toEqual([202, undefined])
     },
@@ -149,7 +151,7 @@ describe('an ETag of a job', () => {
   })
 
   test('with a wait spares it when the time is over', async () => {
-    const { submit, http } = await startService()
+    const { submit, http } = await theService()
     const { id } = await submit({ type: 'greet', delay: 60 })
     const { etag } = (await http.get(`/jobs/${id}`)).headers as { etag: string }
     await http.get(`/jobs/${id}?wait=1`).set('If-None-Match', etag).expect(304)

@@ -15,7 +15,7 @@ function theBrowser(): Promise<Browser> {
   browser ??= chromium.launch({
     ...(CHROMIUM === undefined ? {} : { executablePath: CHROMIUM }),
     // Root has no sandbox, and containers have little shared memory.
-    args: ['--no-sandbox', '--disable-dev-shm-usage'],
+    args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'],
   })
   return browser
 }

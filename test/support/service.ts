@@ -1,12 +1,12 @@
 // A whole service in this process, on a port of its own, with its log lines at hand.
 import { join } from 'node:path'
 import supertest from 'supertest'
-import { onTestFinished } from 'vitest'
+import { afterAll, onTestFinished } from 'vitest'
 import { loadConfig } from '../../src/config.js'
 import { createLogger } from '../../src/log.js'
 import { createService, type Service } from '../../src/service.js'
 import { freshFolder } from './folder.js'
-import { typeFiles } from './types.js'
+import { typeFiles, typeFolder } from './types.js'
 import { until } from './until.js'
 
 export interface ServiceOptions {
@@ -23,9 +23,11 @@ export interface ServiceOptions {
   }
   /** Names of the types that the test needs beside the common ones; each costs the start a little. */
   types?: string[]
+  /** Texts are those of types where their name begins with `types/`. */
   files?: Record<string, unknown>
   now?: () => number
   clock?: () => number
+  idle_ms?: number
 }
 
 export interface JobBody {
@@ -53,17 +55,43 @@ export interface JobBody {
 const COMMON = ['greet', 'polite', 'endless']
 const FINAL = ['completed', 'failed', 'cancelled']
 
-export async function startService({ config = {}, types = [], files = {}, ...time }: ServiceOptions = {}) {
+type Clean = () => void | Promise<void>
+type Ended = (clean: Clean) => void
+
+/** Until the test is over. */
+export const startService = (options: ServiceOptions = {}) => start(options, onTestFinished)
+
+/**
+ * One service for those tests of a suite that do not mind what others leave there: a start takes longer than most
+ * requests. To be called while the suite is described.
+ */
+export function shareService(options: ServiceOptions | (() => ServiceOptions) = {}) {
+  const cleaning: Clean[] = []
+  let service: ReturnType<typeof start> | null = null
+  afterAll(async () => {
+    for (const clean of cleaning.reverse()) await clean()
+  })
+  return () =>
+    (service ??= start(typeof options === 'function' ? options() : options, (clean) => void cleaning.push(clean)))
+}
+
+async function start({ config = {}, types = [], files = {}, ...time }: ServiceOptions, ended: Ended) {
+  const own = Object.entries(files).filter(([file]) => file.startsWith('types/'))
+  const known = typeFolder({
+    ...typeFiles([...COMMON, ...types]),
+    ...(Object.fromEntries(own) as Record<string, string>),
+  })
   const settings = {
     ...config,
     server: { port: 0, ...config.server },
-    worker: { types: ['types'], cancel_grace: 1, ...config.worker },
+    worker: { types: [known], cancel_grace: 1, ...config.worker },
   }
-  const folder = freshFolder({ ...typeFiles([...COMMON, ...types]), ...files, 'config.yaml': settings })
+  const others = Object.entries(files).filter(([file]) => !file.startsWith('types/'))
+  const folder = freshFolder({ ...Object.fromEntries(others), 'config.yaml': settings }, ended)
   const lines: Record<string, unknown>[] = []
   const log = createLogger({ write: (line) => void lines.push(JSON.parse(line)) })
   const service: Service = await createService(loadConfig({ cwd: folder, env: {} }), { log, ...time })
-  onTestFinished(async () => {
+  ended(async () => {
     setTimeout(service.hurry, 100).unref()
     await service.stop()
   })

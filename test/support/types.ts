@@ -1,4 +1,8 @@
 // Job types that behave well and badly, as files in the `worker.types` folder of a test.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, dirname, join } from 'node:path'
+import { afterAll } from 'vitest'
 
 const TYPES = {
   'types/greet.mjs': `export default {
@@ -133,6 +137,24 @@ export function typeFiles(names: string[]): Record<string, string> {
   return Object.fromEntries(
     Object.entries(TYPES).filter(([file]) => names.includes(file.replace(/^types\/|\.mjs$/g, ''))),
   )
+}
+
+const folders = new Map<string, string>()
+afterAll(() => {
+  for (const folder of folders.values()) rmSync(dirname(folder), { recursive: true, force: true })
+  folders.clear()
+})
+
+/** A folder of these files, the same for all tests of a file: what was loaded once is not tried again at each start. */
+export function typeFolder(files: Record<string, string>): string {
+  const key = JSON.stringify(files)
+  const known = folders.get(key)
+  if (known !== undefined) return known
+  const folder = join(mkdtempSync(join(tmpdir(), 'jobmill-test-')), 'types')
+  mkdirSync(folder)
+  for (const [file, text] of Object.entries(files)) writeFileSync(join(folder, basename(file)), text)
+  folders.set(key, folder)
+  return folder
 }
 
 /** Files that are no job types, each in its own way; none may harm the others. */

@@ -1,7 +1,7 @@
 // Cancels that race the end of the job, that are followed by kill −9, and that come during backoff.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { audit } from '../audit.js'
-import { type Bench, createFinding, type Fault, inFolder, until } from '../bench.js'
+import { type Bench, createFinding, type Fault, inFolder, partOf, until } from '../bench.js'
 import { createLedger, type Ledger, submit } from '../client.js'
 import { type Server, start, withServer } from '../server.js'
 import { noteCrash, readWitness, witnessed, witnessFolder } from '../witness.js'
@@ -29,24 +29,25 @@ export const cancels: Fault = {
         const checks = createFinding()
         const ledger = createLedger()
         const env = witnessed(folder)
+        const [races, crashes] = [partOf(bench, RACES), partOf(bench, CRASHES)]
         await withServer(await start(bench, folder, { env }), async (server) => {
-          await race(server, ledger, checks)
+          await race(server, races, ledger, checks)
           await duringBackoff(server, checks)
           await server.kill('SIGTERM')
         })
-        await thenKill(bench, folder, ledger, checks)
+        await thenKill(bench, folder, crashes, ledger, checks)
         return withServer(await start(bench, folder, { env }), async (server) => {
           const report = await audit(server, ledger, folder)
           const violations = [...checks.violations, ...report.violations]
-          return { rounds: RACES + CRASHES + 1, counts: { ...checks.counts, ...report.counts }, violations }
+          return { rounds: races + crashes + 1, counts: { ...checks.counts, ...report.counts }, violations }
         })
       },
     ),
 }
 
-async function race(server: Server, ledger: Ledger, { check, count }: Checks): Promise<void> {
+async function race(server: Server, races: number, ledger: Ledger, { check, count }: Checks): Promise<void> {
   const racer = async () => {
-    for (let i = 0; i < RACES / AT_ONCE; i += 1) {
+    for (let i = 0; i < races / AT_ONCE; i += 1) {
       const { id } = await submit(server, ledger, { rounds: 1 })
       await sleep(Math.random() * 10)
       const { status } = await server.call('POST', `/jobs/${id}/cancel`)
@@ -76,10 +77,16 @@ async function duringBackoff(server: Server, { check }: Checks): Promise<void> {
 }
 
 /** The handler looks at its signal, but the process is dead before. */
-async function thenKill(bench: Bench, folder: string, ledger: Ledger, { check, count }: Checks): Promise<void> {
+async function thenKill(
+  bench: Bench,
+  folder: string,
+  crashes: number,
+  ledger: Ledger,
+  { check, count }: Checks,
+): Promise<void> {
   const env = witnessed(folder)
   const cancelled: (string | null)[] = []
-  for (let crash = 0; crash < CRASHES; crash += 1) {
+  for (let crash = 0; crash < crashes; crash += 1) {
     await withServer(await start(bench, folder, { env }), async (server) => {
       const { id } = await submit(server, ledger, { rounds: 100_000 })
       await until('it runs', async () => (await server.call('GET', `/jobs/${id}`)).body.status === 'processing')
