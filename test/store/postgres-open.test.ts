@@ -18,7 +18,7 @@ describe.skipIf(postgresMissing !== null)(`opening PostgreSQL (${postgresMissing
     expect((await stores[0]?.counts())?.a?.now).toEqual({ pending: 4 })
     await Promise.all(stores.map((store) => store.close()))
     const none = `DO $$ BEGIN ASSERT NOT EXISTS (
-      SELECT FROM pg_stat_activity WHERE application_name LIKE 'jobmill%'); END $$`
+      SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'jobmill%'); END $$`
     await until('no connection is left', () =>
       server.ask(none).then(
         () => true,
