@@ -34,10 +34,10 @@ const TICKS_NOT_UNIQUE: Change[] = [
   [`${PG}/schedules.js`, 'row.next_at !== from ||', ''],
   [`${PG}/schedules.js`, 'if (!(await write(name, entry)))', 'if (!(await write(name, entry)) && false)'],
 ]
-/** Both protections of a claim: the lock, and the status that is asked for once more. */
+/** Both protections of a claim: the lock, and the run that is compared. */
 const CLAIMS_UNGUARDED: Change[] = [
   [`${PG}/claim.js`, 'LIMIT share.most FOR UPDATE SKIP LOCKED', 'LIMIT share.most'],
-  [`${PG}/claim.js`, "AND jobs.status = 'pending' RETURNING", 'RETURNING'],
+  [`${PG}/claim.js`, 'AND jobs.run = first.run RETURNING', 'RETURNING'],
 ]
 
 /** A cluster that no longer keeps its promises may also no longer do what the fault waits for. */

@@ -14,8 +14,8 @@ import { DUE, LATE, type Upkeep } from './upkeep.js'
 const HEAD = `FROM jobs WHERE jobs.type = share.type AND status = 'pending' AND NOT held
   AND (start_by IS NULL OR start_by > $1) ORDER BY rank, id LIMIT share.most FOR UPDATE SKIP LOCKED`
 const SUSPECT = `status = 'pending' AND reason = 'rescued' AND interruptions >= ${SUSPECT_AFTER} AND NOT held`
-/** They are locked; the status is asked for once more all the same: a job that runs twice is the worst that can happen. */
-const TAKEN = `taken AS (UPDATE jobs SET ${STARTED} FROM first WHERE jobs.id = first.id AND jobs.status = 'pending' RETURNING jobs.*)`
+/** They are locked; their run is compared all the same: a job that runs twice is the worst that can happen. */
+const TAKEN = `taken AS (UPDATE jobs SET ${STARTED} FROM first WHERE jobs.id = first.id AND jobs.run = first.run RETURNING jobs.*)`
 
 /** A whole claim, or an empty row where something comes first: $1 now, $2 node, $3 and $4 shares, $5 slots, $6 wary. */
 const AT_ONCE = `WITH look AS MATERIALIZED (
@@ -23,24 +23,25 @@ const AT_ONCE = `WITH look AS MATERIALIZED (
       OR EXISTS (SELECT 1 FROM jobs WHERE ${DUE}) OR ($6 AND EXISTS (SELECT 1 FROM jobs WHERE ${SUSPECT})) AS more),
   heads AS MATERIALIZED (
     SELECT head.* FROM look CROSS JOIN unnest($3::text[], $4::integer[]) AS share (type, most)
-      CROSS JOIN LATERAL (SELECT id, rank ${HEAD}) AS head
+      CROSS JOIN LATERAL (SELECT id, run, rank ${HEAD}) AS head
     WHERE NOT more AND NOT EXISTS (SELECT 1 FROM pauses WHERE pauses.type IN ('', share.type))),
   first AS MATERIALIZED (
-    SELECT id, ($5::integer[])[n] AS slot FROM (SELECT id, row_number() OVER (ORDER BY rank, id) AS n FROM heads) AS best
+    SELECT id, run, ($5::integer[])[n] AS slot FROM (SELECT id, run, row_number() OVER (ORDER BY rank, id) AS n FROM heads) AS best
     WHERE n <= cardinality($5)),
   ${TAKEN} SELECT ${WITH_PAYLOAD} FROM look LEFT JOIN taken ON NOT more WHERE more OR id IS NOT NULL`
 
 const HEADS = `SELECT head.* FROM unnest($2::text[], $3::integer[]) AS share (type, most)
-  CROSS JOIN LATERAL (SELECT id, type, rank ${HEAD}) AS head ORDER BY rank, id`
+  CROSS JOIN LATERAL (SELECT id, type, run, rank ${HEAD}) AS head ORDER BY rank, id`
 /** The best-ranked of those that may be what brings a process down. */
-const SUSPECTS = `SELECT id, type FROM jobs WHERE ${SUSPECT} AND type = ANY($2::text[])
+const SUSPECTS = `SELECT id, type, run FROM jobs WHERE ${SUSPECT} AND type = ANY($2::text[])
   AND (start_by IS NULL OR start_by > $1) ORDER BY rank, id LIMIT 20 FOR UPDATE SKIP LOCKED`
-const TAKE = `WITH first AS (SELECT * FROM unnest($3::text[], $4::integer[]) AS first (id, slot)),
+const TAKE = `WITH first AS (SELECT * FROM unnest($3::text[], $4::integer[], $5::integer[]) AS first (id, run, slot)),
   ${TAKEN} SELECT ${WITH_PAYLOAD} FROM taken`
 
 interface Candidate {
   id: string
   type: string
+  run: number
 }
 
 const NOTHING_DUE = { expired: [], promoted: [], unblocked: [] }
@@ -109,8 +110,8 @@ export function createClaims(db: Queries, rows: Rows, moves: Moves, upkeep: Upke
 
   async function take(candidates: Candidate[], { node, slots, now }: ClaimRequest): Promise<JobWithPayload[]> {
     if (candidates.length === 0) return []
-    const ids = candidates.map(({ id }) => id)
-    return started(await db.all<Row<JobWithPayload>>(TAKE, [now, node, ids, slots.slice(0, ids.length)]))
+    const [ids, runs] = [candidates.map(({ id }) => id), candidates.map(({ run }) => run)]
+    return started(await db.all<Row<JobWithPayload>>(TAKE, [now, node, ids, runs, slots.slice(0, ids.length)]))
   }
 
   /** In the order of their ranks. */

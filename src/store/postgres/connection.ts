@@ -224,6 +224,7 @@ async function connect(options: ConnectionOptions, onLost: (error: Error) => voi
 const SESSION = `SELECT set_config('search_path', $1, false), set_config('synchronous_commit', $2, false),
   set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
   set_config('enable_mergejoin', 'off', false), set_config('enable_material', 'off', false),
+  set_config('enable_bitmapscan', 'off', false), set_config('enable_sort', 'off', false),
   set_config('jit', 'off', false), set_config('plan_cache_mode', 'force_generic_plan', false), set_config('statement_timeout', $3, false),
   set_config('idle_in_transaction_session_timeout', $3, false)`
 

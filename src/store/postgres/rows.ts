@@ -1,7 +1,6 @@
 // Jobs as rows: read under a lock, moved by the state machine, and written back many in one guarded statement.
 import { type Adjustment, withAdjustment } from '../../adjust.js'
 import {
-  FINAL_STATUSES,
   isFinal,
   type Job,
   type JobWithPayload,
@@ -49,6 +48,12 @@ interface Applied<J extends Job> {
   awaited: string[]
 }
 
+/** A row of another table that belongs to a job. */
+interface Beside {
+  what: 'awaited' | 'key' | 'checkpoint'
+  id: string
+}
+
 export type Rows = ReturnType<typeof createRows>
 
 const TYPES: Partial<Record<keyof Job, string>> = {
@@ -64,7 +69,6 @@ const NUMBERS: readonly (keyof Job)[] = [
   ...(['created_at', 'updated_at', 'run_at', 'start_by', 'started_at', 'finished_at', 'rank', 'timeout_ms'] as const),
   ...(['cancel_requested_at', 'payload_bytes', 'bytes'] as const),
 ]
-const FINAL = FINAL_STATUSES.map((status) => `'${status}'`)
 const typeOf = (name: keyof Job) => TYPES[name] ?? (NUMBERS.includes(name) ? 'bigint' : 'text')
 
 /** `$first::type[], …`, one array a column. */
@@ -75,7 +79,7 @@ export const WITH_PAYLOAD = `${COLUMNS}, payload`
 const INSERT = `INSERT INTO jobs (${NEW}, payload) SELECT * FROM unnest(${arrays(NEW, 1)}, $${NEW.length + 1}::text[])`
 
 /** The step `claim` (job.ts) of the row at `first.slot`, by $2 at $1: what waits is not carried to a node and back for it. */
-export const STARTED = `status = 'processing', attempt = attempt + 1, run = run + 1, progress = 0, progress_note = NULL,
+export const STARTED = `status = 'processing', attempt = attempt + 1, run = jobs.run + 1, progress = 0, progress_note = NULL,
   started_at = $1::bigint, updated_at = $1::bigint, node = $2::text, slot = first.slot, reason = 'claimed', reason_detail =
   format('attempt %s of %s runs in slot %s of %s', attempt + 1, max_attempts, first.slot, $2::text)`
 
@@ -84,23 +88,22 @@ const COMPLETED = ['updated_at', 'finished_at', 'result', 'artifacts', 'bytes'] 
 const AS_COMPLETED = `status = 'completed', progress = 100, reason = 'completed', reason_detail = 'the handler returned',
   error = NULL, `
 
-/**
- * Guarded by all that another node may have changed meanwhile. A unique key is held by its job until that is final, and again
- * when it is rerun.
- */
-const write = (names: readonly (typeof MUTABLE)[number][], same = '') => `WITH
-  moved AS (UPDATE jobs SET ${same}${names.map((name) => `${name} = new.${name}`)}
-    FROM unnest($1::text[], $2::text[], $3::integer[], $4::bigint[], ${arrays(names, 5)})
-      AS new (id, was, was_run, was_cancelled, ${names})
-    WHERE jobs.id = new.id AND jobs.status = new.was AND jobs.run = new.was_run
-      AND jobs.cancel_requested_at IS NOT DISTINCT FROM new.was_cancelled
-    RETURNING jobs.id, new.was IN (${FINAL}) AS was_final, jobs.status IN (${FINAL}) AS final, jobs.status),
-  released AS (UPDATE keys SET released = final FROM moved WHERE keys.id = moved.id AND kind = 'unique' AND was_final <> final),
-  forgotten AS (DELETE FROM checkpoints USING moved WHERE checkpoints.id = moved.id AND status = 'completed')
-  SELECT id FROM moved`
+/** Guarded by all that another node may have changed meanwhile. */
+const write = (names: readonly (typeof MUTABLE)[number][], same = '') => `UPDATE jobs
+  SET ${same}${names.map((name) => `${name} = new.${name}`)}
+  FROM unnest($1::text[], $2::text[], $3::integer[], $4::bigint[], ${arrays(names, 5)})
+    AS new (id, was, was_run, was_cancelled, ${names})
+  WHERE jobs.id = new.id AND jobs.status = new.was AND jobs.run = new.was_run
+    AND jobs.cancel_requested_at IS NOT DISTINCT FROM new.was_cancelled
+  RETURNING jobs.id`
 const [MOVE, COMPLETE] = [write(MUTABLE), write(COMPLETED, AS_COMPLETED)]
-/** Asked once the rows are written: whoever came to wait for them while they were locked is seen. */
-const AWAITED = 'SELECT DISTINCT on_id AS id FROM dependencies WHERE on_id = ANY($1::text[]) AND open'
+/**
+ * What belongs to those that were written. Asked once they are: whoever came to wait for one while it was locked is seen.
+ * Most jobs have none of it, and writes of other tables cost, though they find nothing.
+ */
+const BESIDE = `SELECT DISTINCT 'awaited' AS what, on_id AS id FROM dependencies WHERE on_id = ANY($1::text[]) AND open
+  UNION ALL SELECT 'key', id FROM keys WHERE id = ANY($1::text[]) AND kind = 'unique'
+  UNION ALL SELECT 'checkpoint', id FROM checkpoints WHERE id = ANY($1::text[])`
 /** Of a run that is over: what it was, and how it ended. */
 const RUN = ['id', 'run', 'attempt', 'node', 'slot', 'started_at'] as const
 const OVER = ['finished_at', 'reason', 'reason_detail', 'outcome', 'error'] as const
@@ -112,28 +115,43 @@ const ATTEMPT = `INSERT INTO attempts (${RUN}, ${OVER})
 export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
   const jobs = async <J extends Job>(text: string, values: readonly unknown[]) =>
     (await db.all<Row<J>>(text, values)).map(parseJob) as J[]
-  const ids = async (text: string, values: readonly unknown[]) =>
-    (await db.all<{ id: string }>(text, values)).map(({ id }) => id)
-
   /** Writes those that still are as they were when they were read, and answers which they are. */
   async function save<J extends Job>(changes: readonly Change<J>[], locked = true) {
     if (changes.length === 0) return { moved: new Set<string>(), awaited: [] }
     const completes = changes.every(({ after }) => after.status === 'completed')
-    const final = changes.flatMap(({ after }) => (isFinal(after.status) ? [after.id] : []))
-    const [moved, awaited] = await Promise.all([
-      ids(completes ? COMPLETE : MOVE, [
+    const turned = changes.filter(({ before, after }) => isFinal(before.status) !== isFinal(after.status))
+    const [written, beside] = await Promise.all([
+      db.all<{ id: string }>(completes ? COMPLETE : MOVE, [
         changes.map(({ before }) => before.id),
         changes.map(({ before }) => before.status),
         changes.map(({ before }) => before.run),
         column(changes, ({ before }) => before.cancel_requested_at),
         ...(completes ? COMPLETED : MUTABLE).map((name) => column(changes, ({ after }) => stored(after, name))),
       ]),
-      final.length > 0 ? ids(AWAITED, [final]) : [],
+      turned.length > 0 ? db.all<Beside>(BESIDE, [turned.map(({ after }) => after.id)]) : [],
     ])
-    if (locked && moved.length !== changes.length) throw new Error('a job changed under a transaction')
-    const written = new Set(moved)
-    for (const { before, after } of changes) if (written.has(after.id)) ledger.moved(before, after)
-    return { moved: written, awaited }
+    if (locked && written.length !== changes.length) throw new Error('a job changed under a transaction')
+    const moved = new Set(written.map(({ id }) => id))
+    for (const { before, after } of changes) if (moved.has(after.id)) ledger.moved(before, after)
+    const own = beside.filter(({ id }) => moved.has(id))
+    const after = new Map(turned.map(({ after }) => [after.id, after]))
+    letGo(own, after)
+    return { moved, awaited: own.flatMap(({ what, id }) => (what === 'awaited' && isOver(after.get(id)) ? [id] : [])) }
+  }
+
+  /** A unique key is held by its job until that is final, and again when it is rerun; what is completed runs no more. */
+  function letGo(beside: readonly Beside[], after: ReadonlyMap<string, Job>): void {
+    const keyed = beside.flatMap(({ what, id }) => (what === 'key' ? [id] : []))
+    if (keyed.length > 0)
+      db.send(
+        `UPDATE keys SET released = now.final FROM unnest($1::text[], $2::boolean[]) AS now (id, final)
+         WHERE keys.id = now.id AND kind = 'unique'`,
+        [keyed, keyed.map((id) => isOver(after.get(id)))],
+      )
+    const done = beside.flatMap(({ what, id }) =>
+      what === 'checkpoint' && after.get(id)?.status === 'completed' ? [id] : [],
+    )
+    if (done.length > 0) db.send('DELETE FROM checkpoints WHERE id = ANY($1::text[])', [done])
   }
 
   /**
@@ -244,6 +262,8 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
     },
   }
 }
+
+const isOver = (job: Job | undefined) => job !== undefined && isFinal(job.status)
 
 /** A job keeps the error of its last failed run; a run that did not fail has none. */
 function runOf(run: Job, end: Job, asked: Pick<Step, 'verb'>) {
