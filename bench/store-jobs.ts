@@ -29,29 +29,22 @@ export async function submit(store: Store, jobs: number): Promise<void> {
   }
 }
 
-/** Batches under way: one is claimed and ended while the other one runs. With few slots all ends are told together. */
-const LOOPS: Record<Way, number> = { batches: 1, slots: 1 }
-
 /**
  * Ends jobs until there are none, or at least `jobs` have ended, and answers how many. As the dispatcher does it, the ends
  * of runs are told in the turn in which their slots are claimed for.
  */
 export async function drain(store: Store, node: string, way: Way, jobs = ROOM): Promise<number> {
-  const size = way === 'batches' ? BATCH : SLOTS
+  const slots = Array.from({ length: way === 'batches' ? BATCH : SLOTS }, (_, i) => i + 1)
+  const shares = [{ type: JOB.type, limit: slots.length, reserved: 0 }]
+  const claim = async () => (await store.claim({ node, shares, slots, now: Date.now() })).claimed
   let ended = 0
-  async function loop(first: number): Promise<void> {
-    const slots = Array.from({ length: size }, (_, i) => first + i)
-    const shares = [{ type: JOB.type, limit: size, reserved: 0 }]
-    const claim = async () => (await store.claim({ node, shares, slots, now: Date.now() })).claimed
-    for (let running = await claim(); running.length > 0; ) {
-      ended += running.length
-      const settled = settle(store, running, way)
-      const next = ended < jobs ? claim() : []
-      await settled
-      running = await next
-    }
+  for (let running = await claim(); running.length > 0; ) {
+    ended += running.length
+    const settled = settle(store, running, way)
+    const next = ended < jobs ? claim() : []
+    await settled
+    running = await next
   }
-  await Promise.all(Array.from({ length: LOOPS[way] }, (_, i) => loop(1 + i * size)))
   return ended
 }
 
