@@ -14,7 +14,10 @@ import { DUE, LATE, type Upkeep } from './upkeep.js'
 const HEAD = `FROM jobs WHERE jobs.type = share.type AND status = 'pending' AND NOT held
   AND (start_by IS NULL OR start_by > $1) ORDER BY rank, id LIMIT share.most FOR UPDATE SKIP LOCKED`
 const SUSPECT = `status = 'pending' AND reason = 'rescued' AND interruptions >= ${SUSPECT_AFTER} AND NOT held`
-/** They are locked; their run is compared all the same: a job that runs twice is the worst that can happen. */
+/**
+ * They are locked; their run is compared all the same: a job that runs twice is the worst that can happen. (Not their status,
+ * which would bring other indexes than that of ids into question.)
+ */
 const TAKEN = `taken AS (UPDATE jobs SET ${STARTED} FROM first WHERE jobs.id = first.id AND jobs.run = first.run RETURNING jobs.*)`
 
 /** A whole claim, or an empty row where something comes first: $1 now, $2 node, $3 and $4 shares, $5 slots, $6 wary. */
