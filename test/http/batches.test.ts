@@ -389,13 +389,14 @@ describe('an NDJSON batch', () => {
         for (const byte of bytes) if (byte === 10) count += 1
       return count
     }
-    expect(await stream(20)).toBe(20_000)
+    // What V8 and SQLite keep for themselves has grown to its size after some 60,000.
+    expect(await stream(60)).toBe(60_000)
     const before = rssOf(service.child.pid)
-    expect(await stream(80)).toBe(80_000)
-    expect(rssOf(service.child.pid) - before).toBeLessThan(60 * 1_048_576)
+    expect(await stream(60)).toBe(60_000)
+    expect(rssOf(service.child.pid) - before).toBeLessThan(50 * 1_048_576)
     await service.kill('SIGKILL')
     const again = await startProcess(folder)
     const stats = (await (await fetch(`${again.url}/workers/stats`)).json()) as { queued_jobs: number }
-    expect(stats.queued_jobs).toBe(100_000)
+    expect(stats.queued_jobs).toBe(120_000)
   }, 60_000)
 })
