@@ -1,5 +1,4 @@
 // A schedule, and its ticks, as the API shows them: its document with all that was left out, and where it stands.
-
 import { timestamp } from '../job.js'
 import { formatDuration } from '../span.js'
 import type { Schedule, TickRecord } from '../store/store.js'

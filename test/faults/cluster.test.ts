@@ -1,6 +1,5 @@
 // The negative controls of jobmill torture --driver postgres: a build without a protection must be caught.
 import { describe, expect, test } from 'vitest'
-import type { Finding } from '../../src/torture/bench.js'
 import { tryCrowd } from '../../src/torture/faults/cluster/crowd.js'
 import { tryKills } from '../../src/torture/faults/cluster/kills.js'
 import { tryLines } from '../../src/torture/faults/cluster/lines.js'
@@ -8,7 +7,7 @@ import { tryRestarts } from '../../src/torture/faults/cluster/restarts.js'
 import { tryStops } from '../../src/torture/faults/cluster/stops.js'
 import { racedTicks } from '../../src/torture/faults/cluster/ticks.js'
 import { missingPostgres } from '../../src/torture/postgres.js'
-import { build, type Change } from './sabotage.js'
+import { build, type Change, violationsOf } from './sabotage.js'
 
 const PG = 'src/store/postgres'
 
@@ -39,13 +38,6 @@ const CLAIMS_UNGUARDED: Change[] = [
   [`${PG}/claim.js`, 'LIMIT share.most FOR UPDATE SKIP LOCKED', 'LIMIT share.most'],
   [`${PG}/claim.js`, 'AND jobs.run = first.run RETURNING', 'RETURNING'],
 ]
-
-/** A cluster that no longer keeps its promises may also no longer do what the fault waits for. */
-const violationsOf = (finding: Promise<Finding>) =>
-  finding.then(
-    ({ violations }) => violations,
-    (error: Error) => [error.message],
-  )
 
 const missing = missingPostgres()
 

@@ -1,4 +1,5 @@
 // A real PostgreSQL for a test file: one of its own, or the one of JOBMILL_TEST_POSTGRES.
+import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll } from 'vitest'
 import { missingPostgres, type Postgres, startPostgres } from '../../src/torture/postgres.js'
@@ -12,7 +13,7 @@ export const postgresMissing = given === undefined ? missingPostgres() : null
 export function usePostgres() {
   let own: Postgres | undefined
   // Files run side by side: on a server that was given, each has a database of its own.
-  const database = `jobmill_test_${process.pid}_${Date.now()}`
+  const database = `jobmill_test_${randomUUID().replaceAll('-', '')}`
   const url = () => (given === undefined ? (own?.url ?? '') : inDatabase(given, database))
 
   beforeAll(async () => {

@@ -18,7 +18,8 @@ const SUSPECT = `status = 'pending' AND reason = 'rescued' AND interruptions >= 
  * They are locked; their run is compared all the same: a job that runs twice is the worst that can happen. (Not their status,
  * which would bring other indexes than that of ids into question.)
  */
-const TAKEN = `taken AS (UPDATE jobs SET ${STARTED} FROM first WHERE jobs.id = first.id AND jobs.run = first.run RETURNING jobs.*)`
+const TAKEN = `taken AS (UPDATE jobs SET ${STARTED}
+  FROM first WHERE jobs.id = first.id AND jobs.run = first.run RETURNING jobs.*)`
 
 /** A whole claim, or an empty row where something comes first: $1 now, $2 node, $3 and $4 shares, $5 slots, $6 wary. */
 const AT_ONCE = `WITH look AS MATERIALIZED (
@@ -29,8 +30,8 @@ const AT_ONCE = `WITH look AS MATERIALIZED (
       CROSS JOIN LATERAL (SELECT id, run, rank ${HEAD}) AS head
     WHERE NOT more AND NOT EXISTS (SELECT 1 FROM pauses WHERE pauses.type IN ('', share.type))),
   first AS MATERIALIZED (
-    SELECT id, run, ($5::integer[])[n] AS slot FROM (SELECT id, run, row_number() OVER (ORDER BY rank, id) AS n FROM heads) AS best
-    WHERE n <= cardinality($5)),
+    SELECT id, run, ($5::integer[])[n] AS slot
+    FROM (SELECT id, run, row_number() OVER (ORDER BY rank, id) AS n FROM heads) AS best WHERE n <= cardinality($5)),
   ${TAKEN} SELECT ${WITH_PAYLOAD} FROM look LEFT JOIN taken ON NOT more WHERE more OR id IS NOT NULL`
 
 const HEADS = `SELECT head.* FROM unnest($2::text[], $3::integer[]) AS share (type, most)
@@ -50,7 +51,7 @@ interface Candidate {
 const NOTHING_DUE = { expired: [], promoted: [], unblocked: [] }
 
 /** Everything here runs inside a transaction that group commit began. */
-export function createClaims(db: Queries, rows: Rows, moves: Moves, upkeep: Upkeep) {
+export function createClaim(db: Queries, rows: Rows, moves: Moves, upkeep: Upkeep) {
   const rates = createRates(db)
 
   async function claim(request: ClaimRequest): Promise<Claimed> {
@@ -124,7 +125,7 @@ export function createClaims(db: Queries, rows: Rows, moves: Moves, upkeep: Upke
     return jobs
   }
 
-  return { claim, rates }
+  return claim
 }
 
 /** Types, and how many of each at the most. */

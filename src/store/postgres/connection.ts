@@ -225,8 +225,8 @@ const SESSION = `SELECT set_config('search_path', $1, false), set_config('synchr
   set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
   set_config('enable_mergejoin', 'off', false), set_config('enable_material', 'off', false),
   set_config('enable_bitmapscan', 'off', false), set_config('enable_sort', 'off', false),
-  set_config('jit', 'off', false), set_config('plan_cache_mode', 'force_generic_plan', false), set_config('statement_timeout', $3, false),
-  set_config('idle_in_transaction_session_timeout', $3, false)`
+  set_config('jit', 'off', false), set_config('plan_cache_mode', 'force_generic_plan', false),
+  set_config('statement_timeout', $3, false), set_config('idle_in_transaction_session_timeout', $3, false)`
 
 /** What is asked before the event loop turns goes out in one piece. */
 function cork({ connection: { stream } }: pg.Client): void {

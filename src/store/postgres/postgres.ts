@@ -7,7 +7,7 @@ import { StoreOpenError } from '../open-error.js'
 import type { Ending, ProgressReport, Renewal, Store, TypeDefaults } from '../store.js'
 import { createBatches } from './batches.js'
 import { createCancels } from './cancel.js'
-import { createClaims } from './claim.js'
+import { createClaim } from './claim.js'
 import { createCluster } from './cluster.js'
 import { openConnection, read, type Timeouts } from './connection.js'
 import { createDigests } from './digests.js'
@@ -81,7 +81,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   const submissions = createSubmissions(db, rows, moves, ledger)
   const lostClaims = createLostClaims(rows, moves)
   const upkeep = createUpkeep(db, rows, moves, node)
-  const claims = createClaims(db, rows, moves, upkeep)
+  const claim = createClaim(db, rows, moves, upkeep)
   const ownRuns = createOwnRuns()
   const cancels = createCancels(rows, moves)
   const prune = createPruning(db, rows, moves)
@@ -166,12 +166,12 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
         return unblocked
       }),
     async claim(request) {
-      const claim = commits.write(async () => {
+      const claimed = commits.write(async () => {
         await lostClaims.release(request)
         await outside.foldWhereDue()
-        return claims.claim(request)
+        return claim(request)
       })
-      const answer = await lostClaims.watch(request, claim)
+      const answer = await lostClaims.watch(request, claimed)
       ownRuns.started(answer.claimed)
       return answer
     },

@@ -78,25 +78,36 @@ const arrays = (names: readonly (keyof Job)[], first: number) =>
 export const WITH_PAYLOAD = `${COLUMNS}, payload`
 const INSERT = `INSERT INTO jobs (${NEW}, payload) SELECT * FROM unnest(${arrays(NEW, 1)}, $${NEW.length + 1}::text[])`
 
-/** The step `claim` (job.ts) of the row at `first.slot`, by $2 at $1: what waits is not carried to a node and back for it. */
-export const STARTED = `status = 'processing', attempt = attempt + 1, run = jobs.run + 1, progress = 0, progress_note = NULL,
-  started_at = $1::bigint, updated_at = $1::bigint, node = $2::text, slot = first.slot, reason = 'claimed', reason_detail =
-  format('attempt %s of %s runs in slot %s of %s', attempt + 1, max_attempts, first.slot, $2::text)`
+/**
+ * The step `claim` (job.ts) of the row whose slot is `first.slot`, by $2 at $1: what waits is not carried to a node and back
+ * for it.
+ */
+export const STARTED = `status = 'processing', attempt = attempt + 1, run = jobs.run + 1, progress = 0,
+  progress_note = NULL, started_at = $1::bigint, updated_at = $1::bigint, node = $2::text, slot = first.slot,
+  reason = 'claimed', reason_detail =
+    format('attempt %s of %s runs in slot %s of %s', attempt + 1, max_attempts, first.slot, $2::text)`
 
-/** What the step `complete` changes, and what it makes of all others; every other step may change anything. */
-const COMPLETED = ['updated_at', 'finished_at', 'result', 'artifacts', 'bytes'] as const
-const AS_COMPLETED = `status = 'completed', progress = 100, reason = 'completed', reason_detail = 'the handler returned',
-  error = NULL, `
+type Columns = readonly (typeof MUTABLE)[number][]
 
-/** Guarded by all that another node may have changed meanwhile. */
-const write = (names: readonly (typeof MUTABLE)[number][], same = '') => `UPDATE jobs
-  SET ${same}${names.map((name) => `${name} = new.${name}`)}
-  FROM unnest($1::text[], $2::text[], $3::integer[], $4::bigint[], ${arrays(names, 5)})
-    AS new (id, was, was_run, was_cancelled, ${names})
+/**
+ * Guarded by all that another node may have changed meanwhile. $1 to $4 are what they were, then comes an array for each of
+ * `each`, then one value for each of `same`, which all of them have.
+ */
+const write = (each: Columns, same: Columns = []) => `UPDATE jobs SET ${[
+  ...each.map((name) => `${name} = new.${name}`),
+  ...same.map((name, i) => `${name} = $${5 + each.length + i}::${typeOf(name)}`),
+]}
+  FROM unnest($1::text[], $2::text[], $3::integer[], $4::bigint[], ${arrays(each, 5)})
+    AS new (id, was, was_run, was_cancelled, ${each})
   WHERE jobs.id = new.id AND jobs.status = new.was AND jobs.run = new.was_run
     AND jobs.cancel_requested_at IS NOT DISTINCT FROM new.was_cancelled
   RETURNING jobs.id`
-const [MOVE, COMPLETE] = [write(MUTABLE), write(COMPLETED, AS_COMPLETED)]
+/** What the step `complete` changes; every other step may change anything. */
+const COMPLETED = {
+  each: ['updated_at', 'finished_at', 'result', 'artifacts', 'bytes'],
+  same: ['status', 'progress', 'reason', 'reason_detail', 'error'],
+} as const satisfies Record<string, Columns>
+const [MOVE, COMPLETE] = [write(MUTABLE), write(COMPLETED.each, COMPLETED.same)]
 /**
  * What belongs to those that were written. Asked once they are: whoever came to wait for one while it was locked is seen.
  * Most jobs have none of it, and writes of other tables cost, though they find nothing.
@@ -115,10 +126,13 @@ const ATTEMPT = `INSERT INTO attempts (${RUN}, ${OVER})
 export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
   const jobs = async <J extends Job>(text: string, values: readonly unknown[]) =>
     (await db.all<Row<J>>(text, values)).map(parseJob) as J[]
+
   /** Writes those that still are as they were when they were read, and answers which they are. */
   async function save<J extends Job>(changes: readonly Change<J>[], locked = true) {
     if (changes.length === 0) return { moved: new Set<string>(), awaited: [] }
+    const first = changes[0]?.after as J
     const completes = changes.every(({ after }) => after.status === 'completed')
+    const { each, same } = completes ? COMPLETED : { each: MUTABLE, same: [] }
     const turned = changes.filter(({ before, after }) => isFinal(before.status) !== isFinal(after.status))
     const [written, beside] = await Promise.all([
       db.all<{ id: string }>(completes ? COMPLETE : MOVE, [
@@ -126,7 +140,8 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
         changes.map(({ before }) => before.status),
         changes.map(({ before }) => before.run),
         column(changes, ({ before }) => before.cancel_requested_at),
-        ...(completes ? COMPLETED : MUTABLE).map((name) => column(changes, ({ after }) => stored(after, name))),
+        ...each.map((name) => column(changes, ({ after }) => stored(after, name))),
+        ...same.map((name) => stored(first, name)),
       ]),
       turned.length > 0 ? db.all<Beside>(BESIDE, [turned.map(({ after }) => after.id)]) : [],
     ])

@@ -21,7 +21,10 @@ export const ioErrors: Fault = {
   run: (bench) => tryIoErrors(bench, 1, LAST),
 }
 
-/** The Nth call fails for each N from `first` to `last`, or for the bench's share of them, on one database that each server finds as the one before left it. */
+/**
+ * The Nth call fails for each N from `first` to `last`, or for the bench's share of them, on one database that each server
+ * finds as the one before left it.
+ */
 export async function tryIoErrors(bench: Bench, first: number, last: number) {
   const finding = createFinding()
   const all = last - first + 1

@@ -140,7 +140,7 @@ function checkMails(folder: string, { acknowledged, unknown }: Told, { check, co
   const tried = new Set([...acknowledged, ...unknown])
   const foreign = lines.filter((text) => !tried.has(text)).length
   check(foreign === 0, `${foreign} events in mails were never acknowledged`)
-  check(mails.length > 0, 'no mails to look at')
+  check(mails.length > 1, 'no mails to look at')
   count('events acknowledged', acknowledged.length)
   count('events unknown', unknown.length)
   count('mails', mails.length)
