@@ -1,13 +1,13 @@
 // Claims the best-ranked pending jobs that may run now, or one suspect alone.
 import type { JobWithPayload } from '../../job.js'
 import { pick, type Share } from '../../slot-shares.js'
-import type { Row } from '../job-row.js'
+import { COLUMNS, type ValuesWithPayload } from '../job-row.js'
 import { type Claimed, type ClaimRequest, SUSPECT_AFTER } from '../store.js'
 import type { Queries } from './connection.js'
 import type { Moves } from './moves.js'
 import { readPauses } from './pauses.js'
 import { createRates } from './rates.js'
-import { type Rows, STARTED, WITH_PAYLOAD } from './rows.js'
+import { type Rows, STARTED } from './rows.js'
 import { DUE, LATE, type Upkeep } from './upkeep.js'
 
 /** The head of a type's index, locked. More may have expired at once than one piece of upkeep takes. */
@@ -18,29 +18,30 @@ const SUSPECT = `status = 'pending' AND reason = 'rescued' AND interruptions >= 
  * They are locked; their run is compared all the same: a job that runs twice is the worst that can happen. (Not their status,
  * which would bring other indexes than that of ids into question.)
  */
-const TAKEN = `taken AS (UPDATE jobs SET ${STARTED}
-  FROM first WHERE jobs.id = first.id AND jobs.run = first.run RETURNING jobs.*)`
+const TAKEN = `UPDATE jobs SET ${STARTED} FROM first WHERE jobs.id = first.id AND jobs.run = first.run
+  RETURNING ${[...COLUMNS, 'payload'].map((name) => `jobs.${name}`)}`
 
-/** A whole claim, or an empty row where something comes first: $1 now, $2 node, $3 and $4 shares, $5 slots, $6 wary. */
-const AT_ONCE = `WITH look AS MATERIALIZED (
-    SELECT EXISTS (SELECT 1 FROM unblocking) OR EXISTS (SELECT 1 FROM jobs WHERE ${LATE})
-      OR EXISTS (SELECT 1 FROM jobs WHERE ${DUE}) OR ($6 AND EXISTS (SELECT 1 FROM jobs WHERE ${SUSPECT})) AS more),
+/** What comes before a claim: $1 now, $2 wary. */
+const MORE = `SELECT EXISTS (SELECT 1 FROM unblocking) OR EXISTS (SELECT 1 FROM jobs WHERE ${LATE})
+  OR EXISTS (SELECT 1 FROM jobs WHERE ${DUE}) OR ($2 AND EXISTS (SELECT 1 FROM jobs WHERE ${SUSPECT})) AS more`
+/** A whole claim, which finds nothing where something comes first: $1 now, $2 node, $3 and $4 shares, $5 slots, $6 wary. */
+const AT_ONCE = `WITH look AS MATERIALIZED (${MORE.replace('$2', '$6')}),
   heads AS MATERIALIZED (
     SELECT head.* FROM look CROSS JOIN unnest($3::text[], $4::integer[]) AS share (type, most)
       CROSS JOIN LATERAL (SELECT id, run, rank ${HEAD}) AS head
     WHERE NOT more AND NOT EXISTS (SELECT 1 FROM pauses WHERE pauses.type IN ('', share.type))),
   first AS MATERIALIZED (
     SELECT id, run, ($5::integer[])[n] AS slot
-    FROM (SELECT id, run, row_number() OVER (ORDER BY rank, id) AS n FROM heads) AS best WHERE n <= cardinality($5)),
-  ${TAKEN} SELECT ${WITH_PAYLOAD} FROM look LEFT JOIN taken ON NOT more WHERE more OR id IS NOT NULL`
+    FROM (SELECT id, run, row_number() OVER (ORDER BY rank, id) AS n FROM heads) AS best WHERE n <= cardinality($5))
+  ${TAKEN}`
 
 const HEADS = `SELECT head.* FROM unnest($2::text[], $3::integer[]) AS share (type, most)
   CROSS JOIN LATERAL (SELECT id, type, run, rank ${HEAD}) AS head ORDER BY rank, id`
 /** The best-ranked of those that may be what brings a process down. */
 const SUSPECTS = `SELECT id, type, run FROM jobs WHERE ${SUSPECT} AND type = ANY($2::text[])
   AND (start_by IS NULL OR start_by > $1) ORDER BY rank, id LIMIT 20 FOR UPDATE SKIP LOCKED`
-const TAKE = `WITH first AS (SELECT * FROM unnest($3::text[], $4::integer[], $5::integer[]) AS first (id, run, slot)),
-  ${TAKEN} SELECT ${WITH_PAYLOAD} FROM taken`
+const TAKE = `WITH first AS (SELECT * FROM unnest($3::text[], $4::integer[], $5::integer[]) AS first (id, run, slot))
+  ${TAKEN}`
 
 interface Candidate {
   id: string
@@ -67,8 +68,10 @@ export function createClaim(db: Queries, rows: Rows, moves: Moves, upkeep: Upkee
   /** Null: something else comes first. */
   async function atOnce({ now, node, shares, slots, wary = false }: ClaimRequest): Promise<JobWithPayload[] | null> {
     const values = [now, node, ...arraysOf(shares, slots.length), slots, wary]
-    const found = await db.all<Row<JobWithPayload>>(AT_ONCE, values)
-    return found[0]?.id === null ? null : started(found)
+    const found = await db.values<ValuesWithPayload>(AT_ONCE, values)
+    if (found.length > 0) return started(found)
+    const [first] = await db.all<{ more: boolean }>(MORE, [now, wary])
+    return first?.more ? null : []
   }
 
   async function stepByStep(request: ClaimRequest): Promise<Pick<Claimed, 'claimed' | 'suspect' | 'next_at'>> {
@@ -115,11 +118,11 @@ export function createClaim(db: Queries, rows: Rows, moves: Moves, upkeep: Upkee
   async function take(candidates: Candidate[], { node, slots, now }: ClaimRequest): Promise<JobWithPayload[]> {
     if (candidates.length === 0) return []
     const [ids, runs] = [candidates.map(({ id }) => id), candidates.map(({ run }) => run)]
-    return started(await db.all<Row<JobWithPayload>>(TAKE, [now, node, ids, runs, slots.slice(0, ids.length)]))
+    return started(await db.values<ValuesWithPayload>(TAKE, [now, node, ids, runs, slots.slice(0, ids.length)]))
   }
 
   /** In the order of their ranks. */
-  async function started(found: Row<JobWithPayload>[]): Promise<JobWithPayload[]> {
+  async function started(found: ValuesWithPayload[]): Promise<JobWithPayload[]> {
     const jobs = rows.started(found).sort((a, b) => a.rank - b.rank || (a.id < b.id ? -1 : 1))
     await moves.started(jobs)
     return jobs

@@ -1,7 +1,7 @@
 // Beats and hints, on a connection of their own: they never wait for writes, and what is lost with it is noticed.
-import type { Job, JsonText } from '../../job.js'
+import type { JsonText } from '../../job.js'
 import type { Cluster, Member } from '../cluster.js'
-import { COLUMNS, parseJob, type Row } from '../job-row.js'
+import { COLUMNS, parseJob, type Values } from '../job-row.js'
 import { type Connection, type ConnectionOptions, openConnection, type Queries, read } from './connection.js'
 import { createNodes } from './nodes.js'
 
@@ -79,7 +79,7 @@ export function createCluster({ connection, reader, node, lease }: ClusterOption
     },
     async jobs(ids) {
       const text = `SELECT ${COLUMNS} FROM jobs WHERE id = ANY($1::text[])`
-      const rows = await read(reader.all<Row<Job>>(text, [ids]))
+      const rows = await read(reader.values<Values>(text, [ids]))
       return rows.map(parseJob)
     },
     async enter(db) {

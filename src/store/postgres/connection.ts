@@ -7,6 +7,8 @@ import { storable, typeParser } from './values.js'
 export interface Queries {
   /** The rows that `text` answers. */
   all<R>(text: string, values?: readonly unknown[]): Promise<R[]>
+  /** The same, of each row its values alone: many columns take half the time so. */
+  values<V extends unknown[]>(text: string, values: readonly unknown[]): Promise<V[]>
   /** How many rows `text` changed. */
   run(text: string, values?: readonly unknown[]): Promise<number>
   /** Inside a transaction, without waiting for the answer: where it fails, so does the rest of the transaction. */
@@ -109,19 +111,19 @@ export function openConnection(options: ConnectionOptions): Connection {
     ending.delete(ended)
   }
 
-  function named(text: string, values: readonly unknown[]): pg.QueryConfig {
+  function named(text: string, values: readonly unknown[], rowMode?: 'array'): pg.QueryConfig {
     if (values.length === 0) return { text }
     const name = names.get(text) ?? `s${names.size}`
     names.set(text, name)
-    return { name, text, values: values.map(storable) }
+    return { name, text, values: values.map(storable), rowMode } as pg.QueryConfig
   }
 
-  async function ask(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
+  async function ask(text: string, values: readonly unknown[], rowMode?: 'array'): Promise<pg.QueryResult> {
     const mine = connected()
     try {
       const there = await mine
       cork(there)
-      const result = await there.query(named(text, values))
+      const result = await there.query(named(text, values, rowMode))
       trouble = null
       return result
     } catch (error) {
@@ -132,9 +134,9 @@ export function openConnection(options: ConnectionOptions): Connection {
     }
   }
 
-  function query(text: string, values: readonly unknown[] = []): Promise<pg.QueryResult> {
-    if (inTransaction) return ask(text, values)
-    const answer = last.then(() => ask(text, values))
+  function query(text: string, values: readonly unknown[] = [], rowMode?: 'array'): Promise<pg.QueryResult> {
+    if (inTransaction) return ask(text, values, rowMode)
+    const answer = last.then(() => ask(text, values, rowMode))
     last = answer.catch(() => {})
     return answer
   }
@@ -145,6 +147,8 @@ export function openConnection(options: ConnectionOptions): Connection {
 
   return {
     all: async <R>(text: string, values?: readonly unknown[]) => (await query(text, values)).rows as R[],
+    values: async <V extends unknown[]>(text: string, values: readonly unknown[]) =>
+      (await query(text, values, 'array')).rows as V[],
     run: async (text, values) => (await query(text, values)).rowCount ?? 0,
     send,
     async begin() {

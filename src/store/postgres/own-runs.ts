@@ -11,10 +11,11 @@ export function createOwnRuns() {
 
   return {
     started(claimed: readonly JobWithPayload[]): void {
-      for (const { payload, ...job } of claimed) {
+      for (const job of claimed) {
         jobs.delete(slots.get(job.slot) ?? '')
         slots.set(job.slot, job.id)
-        jobs.set(job.id, job)
+        // The payload may be large, and is not needed any more.
+        jobs.set(job.id, Object.assign({ ...job }, { payload: undefined }))
       }
     },
 

@@ -1,7 +1,15 @@
 // What is only read: jobs, their lists, runs and lines, each a bounded piece, on a connection that never waits for writes.
 import type { Job, JobWithPayload } from '../../job.js'
 import { fits } from '../filters.js'
-import { COLUMNS, parseError, parseJob, type Row } from '../job-row.js'
+import {
+  COLUMNS,
+  parseError,
+  parseJob,
+  parseWithPayload,
+  type Row,
+  type Values,
+  type ValuesWithPayload,
+} from '../job-row.js'
 import type { Attempt, JobFilter, JobPage, LogLine, ScanFilter } from '../store.js'
 import type { Queries } from './connection.js'
 import { readCounts } from './ledger.js'
@@ -22,8 +30,9 @@ const FITS = `($3::text[] IS NULL OR status = ANY($3)) AND ($4::text IS NULL OR 
 
 export function createReads(db: Queries) {
   const get = async (id: string): Promise<JobWithPayload | null> =>
-    (await db.all<Row<JobWithPayload>>(`SELECT ${COLUMNS}, payload FROM jobs WHERE id = $1`, [id])).map(parseJob)[0] ??
-    null
+    (await db.values<ValuesWithPayload>(`SELECT ${COLUMNS}, payload FROM jobs WHERE id = $1`, [id])).map(
+      parseWithPayload,
+    )[0] ?? null
 
   /** Jobs among which all that fit are, newest first, from `start` down. */
   async function candidates({ status, type, tag, batch, from_id: from = '' }: JobFilter) {
@@ -58,7 +67,7 @@ export function createReads(db: Queries) {
     for (let looked = 0; looked < MOST_LOOKED_AT; ) {
       // One more tells whether there is a further page; where few fit, pieces grow.
       const step = Math.max(limit - jobs.length + 1, Math.min(looked, MOST_LOOKED_AT - looked))
-      const found = (await db.all<Row<Job>>(text, [last, from, step, ...values])).map(parseJob)
+      const found = (await db.values<Values>(text, [last, from, step, ...values])).map(parseJob)
       for (const job of found) {
         if (jobs.length === limit) return { jobs, next: last }
         if (fits(job, filter)) jobs.push(job)
@@ -94,11 +103,11 @@ export function createReads(db: Queries) {
         return bytes > SCAN_BYTES
       })
       const end = over < 0 ? last : (sized[over]?.id ?? last)
-      const jobs = await db.all<Row<JobWithPayload>>(
+      const jobs = await db.values<ValuesWithPayload>(
         `SELECT ${COLUMNS}, payload FROM jobs WHERE id > $1 AND id <= $2 AND ${FITS} ORDER BY id`,
         [after, end, ...parametersOf(filter)],
       )
-      return { jobs: jobs.map(parseJob), next: end === last ? next : end }
+      return { jobs: jobs.map(parseWithPayload), next: end === last ? next : end }
     },
 
     async tally(filter: ScanFilter, after: string): Promise<{ jobs: number; bytes: number; next: string | null }> {

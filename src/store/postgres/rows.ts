@@ -17,8 +17,10 @@ import {
   MUTABLE,
   NEW,
   parseJob,
-  type Row,
+  parseWithPayload,
   stored,
+  type Values,
+  type ValuesWithPayload,
 } from '../job-row.js'
 import type { ProgressReport } from '../store.js'
 import type { Queries } from './connection.js'
@@ -75,7 +77,7 @@ const typeOf = (name: keyof Job) => TYPES[name] ?? (NUMBERS.includes(name) ? 'bi
 const arrays = (names: readonly (keyof Job)[], first: number) =>
   names.map((name, i) => `$${first + i}::${typeOf(name)}[]`).join(', ')
 
-export const WITH_PAYLOAD = `${COLUMNS}, payload`
+const WITH_PAYLOAD = `${COLUMNS}, payload`
 const INSERT = `INSERT INTO jobs (${NEW}, payload) SELECT * FROM unnest(${arrays(NEW, 1)}, $${NEW.length + 1}::text[])`
 
 /**
@@ -124,8 +126,9 @@ const ATTEMPT = `INSERT INTO attempts (${RUN}, ${OVER})
 
 /** Everything here runs inside a transaction that group commit began. */
 export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
-  const jobs = async <J extends Job>(text: string, values: readonly unknown[]) =>
-    (await db.all<Row<J>>(text, values)).map(parseJob) as J[]
+  const jobs = async (text: string, values: readonly unknown[]) => (await db.values<Values>(text, values)).map(parseJob)
+  const withPayloads = async (text: string, values: readonly unknown[]) =>
+    (await db.values<ValuesWithPayload>(text, values)).map(parseWithPayload)
 
   /** Writes those that still are as they were when they were read, and answers which they are. */
   async function save<J extends Job>(changes: readonly Change<J>[], locked = true) {
@@ -212,11 +215,11 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
     },
     /** Without a lock. */
     async getWithPayload(id: string): Promise<JobWithPayload | null> {
-      return (await jobs<JobWithPayload>(`SELECT ${WITH_PAYLOAD} FROM jobs WHERE id = $1`, [id]))[0] ?? null
+      return (await withPayloads(`SELECT ${WITH_PAYLOAD} FROM jobs WHERE id = $1`, [id]))[0] ?? null
     },
     /** All jobs of a batch, without a lock, in the order of their ids. */
     ofBatch: (batch: string): Promise<JobWithPayload[]> =>
-      jobs(`SELECT ${WITH_PAYLOAD} FROM jobs WHERE batch_id = $1 ORDER BY id`, [batch]),
+      withPayloads(`SELECT ${WITH_PAYLOAD} FROM jobs WHERE batch_id = $1 ORDER BY id`, [batch]),
     /** Those that `condition` finds, locked; what another node has locked is left to it. */
     take: (condition: string, values: readonly unknown[]): Promise<Job[]> =>
       jobs(`SELECT ${COLUMNS} FROM jobs WHERE ${condition} FOR UPDATE SKIP LOCKED`, values),
@@ -234,8 +237,8 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
     },
 
     /** Jobs whose runs have just been started. */
-    started(found: readonly Row<JobWithPayload>[]): JobWithPayload[] {
-      const started = found.map(parseJob)
+    started(found: readonly ValuesWithPayload[]): JobWithPayload[] {
+      const started = found.map(parseWithPayload)
       for (const job of started) ledger.moved({ status: 'pending', type: job.type, bytes: job.bytes }, job)
       forgetOldRuns(started)
       return started

@@ -11,8 +11,11 @@ import {
   NEW,
   parseError,
   parseJob,
+  parseWithPayload,
   type Row,
   stored,
+  type Values,
+  type ValuesWithPayload,
 } from '../job-row.js'
 import type { Attempt, ProgressReport } from '../store.js'
 
@@ -25,8 +28,8 @@ export function createRows(db: Database.Database, rules: Rules) {
     `INSERT INTO jobs (${NEW}, payload, progress, attempt, run, interruptions)
      VALUES (${NEW.map(() => '?')}, ?, 0, 0, 0, 0)`,
   )
-  const select = db.prepare<[string], Row<Job>>(`SELECT ${COLUMNS} FROM jobs WHERE id = ?`)
-  const selectWithPayload = db.prepare<[string], Row<JobWithPayload>>(`SELECT ${selected} FROM jobs WHERE id = ?`)
+  const select = db.prepare<[string], Values>(`SELECT ${COLUMNS} FROM jobs WHERE id = ?`).raw()
+  const selectWithPayload = db.prepare<[string], ValuesWithPayload>(`SELECT ${selected} FROM jobs WHERE id = ?`).raw()
   const update = db.prepare(
     `UPDATE jobs SET ${MUTABLE.map((name) => `${name} = ?`)} WHERE id = ? AND status = ? AND run = ?`,
   )
@@ -61,7 +64,7 @@ export function createRows(db: Database.Database, rules: Rules) {
     },
 
     get: (id: string): Job | null => select.all(id).map(parseJob)[0] ?? null,
-    getWithPayload: (id: string): JobWithPayload | null => selectWithPayload.all(id).map(parseJob)[0] ?? null,
+    getWithPayload: (id: string): JobWithPayload | null => selectWithPayload.all(id).map(parseWithPayload)[0] ?? null,
 
     /** Takes the step and writes it, with its run's row of `attempts`; null where the job's status does not allow it. */
     apply<J extends Job>(before: J, step: Step, now: number): J | null {

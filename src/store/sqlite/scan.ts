@@ -1,7 +1,7 @@
 // Reads all jobs from the oldest on, in pieces that are bounded in rows and in bytes, for handlers that go through them.
 import type Database from 'better-sqlite3'
 import type { JobWithPayload } from '../../job.js'
-import { COLUMNS, parseJob, type Row } from '../job-row.js'
+import { COLUMNS, parseWithPayload, type ValuesWithPayload } from '../job-row.js'
 import type { ScanFilter } from '../store.js'
 
 /** Rows that one piece looks at, so that no piece holds up the event loop. */
@@ -19,9 +19,11 @@ export function createScans(db: Database.Database) {
   const last = db.prepare<[object], { id: string | null; n: number }>(
     `SELECT max(id) AS id, count(*) AS n FROM (${piece})`,
   )
-  const find = db.prepare<[object], Row<JobWithPayload>>(
-    `SELECT ${COLUMNS}, payload FROM jobs WHERE id > @after AND id <= @last AND ${fits} ORDER BY id`,
-  )
+  const find = db
+    .prepare<[object], ValuesWithPayload>(
+      `SELECT ${COLUMNS}, payload FROM jobs WHERE id > @after AND id <= @last AND ${fits} ORDER BY id`,
+    )
+    .raw()
   const count = db.prepare<[object], { jobs: number; bytes: number }>(
     `SELECT count(*) AS jobs, coalesce(sum(bytes), 0) AS bytes FROM jobs WHERE id > @after AND id <= @last AND ${fits}`,
   )
@@ -37,10 +39,11 @@ export function createScans(db: Database.Database) {
       const { last, next } = pieceAfter(after, SCAN_STEP)
       const jobs: JobWithPayload[] = []
       let bytes = 0
-      for (const row of find.iterate({ ...parametersOf(filter), after, last })) {
-        jobs.push(parseJob(row))
-        bytes += row.payload.length + (row.result?.length ?? 0)
-        if (bytes > SCAN_BYTES) return { jobs, next: row.id === last ? next : row.id }
+      for (const values of find.iterate({ ...parametersOf(filter), after, last })) {
+        const job = parseWithPayload(values)
+        jobs.push(job)
+        bytes += job.payload.length + (job.result?.length ?? 0)
+        if (bytes > SCAN_BYTES) return { jobs, next: job.id === last ? next : job.id }
       }
       return { jobs, next }
     },

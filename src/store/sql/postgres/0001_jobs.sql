@@ -3,36 +3,36 @@
 -- Nodes that know version 1 can work with it.
 CREATE TABLE jobs (
   id                    text COLLATE "C" PRIMARY KEY,
-  type                  text COLLATE "C" NOT NULL,
-  status                text NOT NULL CHECK (status IN
-    ('waiting', 'scheduled', 'pending', 'processing', 'retrying', 'completed', 'failed', 'cancelled')),
-  progress              integer NOT NULL DEFAULT 0,
+  rank                  bigint NOT NULL,
   created_at            bigint NOT NULL,
   updated_at            bigint NOT NULL,
-  run_at                bigint,
-  start_by              bigint,
-  started_at            bigint,
-  finished_at           bigint,
+  timeout_ms            bigint NOT NULL,
+  payload_bytes         bigint NOT NULL,
+  -- What payload, result and artifacts take.
+  bytes                 bigint NOT NULL,
+  progress              integer NOT NULL DEFAULT 0,
   priority              integer NOT NULL,
-  rank                  bigint NOT NULL,
-  -- Pending, but another job of its concurrency key goes first.
-  held                  boolean NOT NULL DEFAULT false,
   attempt               integer NOT NULL DEFAULT 0,
   max_attempts          integer NOT NULL,
   run                   integer NOT NULL DEFAULT 0,
   interruptions         integer NOT NULL DEFAULT 0,
-  timeout_ms            bigint NOT NULL,
+  -- Pending, but another job of its concurrency key goes first.
+  held                  boolean NOT NULL DEFAULT false,
+  type                  text COLLATE "C" NOT NULL,
+  status                text NOT NULL CHECK (status IN
+    ('waiting', 'scheduled', 'pending', 'processing', 'retrying', 'completed', 'failed', 'cancelled')),
+  reason                text NOT NULL,
+  on_dependency_failure text NOT NULL DEFAULT 'fail',
+  started_at            bigint,
+  finished_at           bigint,
+  run_at                bigint,
+  start_by              bigint,
   cancel_requested_at   bigint,
   slot                  integer,
-  payload_bytes         bigint NOT NULL,
-  -- What payload, result and artifacts take.
-  bytes                 bigint NOT NULL,
   node                  text COLLATE "C",
   concurrency_key       text COLLATE "C",
   batch_id              text COLLATE "C",
   schedule              text COLLATE "C",
-  on_dependency_failure text NOT NULL DEFAULT 'fail',
-  reason                text NOT NULL,
   reason_detail         text NOT NULL,
   progress_note         text,
   -- JSON as it was made, kept to the letter; NULL where there are none.
