@@ -1,10 +1,11 @@
 // Claims the best-ranked pending jobs that may run now, or one suspect alone.
 import type { JobWithPayload } from '../../job.js'
 import { pick, type Share } from '../../slot-shares.js'
-import { COLUMNS, type ValuesWithPayload } from '../job-row.js'
+import { COLUMNS, parseJob, parseWithPayload, type ValuesWithPayload } from '../job-row.js'
 import { type Claimed, type ClaimRequest, SUSPECT_AFTER } from '../store.js'
 import type { Queries } from './connection.js'
 import type { Moves } from './moves.js'
+import type { OwnRuns } from './own-runs.js'
 import { readPauses } from './pauses.js'
 import { createRates } from './rates.js'
 import { type Rows, STARTED } from './rows.js'
@@ -52,7 +53,7 @@ interface Candidate {
 const NOTHING_DUE = { expired: [], promoted: [], unblocked: [] }
 
 /** Everything here runs inside a transaction that group commit began. */
-export function createClaim(db: Queries, rows: Rows, moves: Moves, upkeep: Upkeep) {
+export function createClaim(db: Queries, rows: Rows, moves: Moves, upkeep: Upkeep, ownRuns: OwnRuns) {
   const rates = createRates(db)
 
   async function claim(request: ClaimRequest): Promise<Claimed> {
@@ -123,7 +124,9 @@ export function createClaim(db: Queries, rows: Rows, moves: Moves, upkeep: Upkee
 
   /** In the order of their ranks. */
   async function started(found: ValuesWithPayload[]): Promise<JobWithPayload[]> {
-    const jobs = rows.started(found).sort((a, b) => a.rank - b.rank || (a.id < b.id ? -1 : 1))
+    const jobs = found.map(parseWithPayload).sort((a, b) => a.rank - b.rank || (a.id < b.id ? -1 : 1))
+    ownRuns.started(found.map(parseJob))
+    rows.started(jobs)
     await moves.started(jobs)
     return jobs
   }

@@ -1,5 +1,5 @@
 // The runs of this node as they were written last: to complete one, its row need not be read again.
-import type { Job, JobWithPayload } from '../../job.js'
+import type { Job } from '../../job.js'
 import type { Ending, ProgressReport } from '../store.js'
 import type { Move } from './rows.js'
 
@@ -10,12 +10,12 @@ export function createOwnRuns() {
   const slots = new Map<number | null, string>()
 
   return {
-    started(claimed: readonly JobWithPayload[]): void {
+    /** Where their claim is not committed after all, nobody ends these runs, and they make room for the next ones. */
+    started(claimed: readonly Job[]): void {
       for (const job of claimed) {
         jobs.delete(slots.get(job.slot) ?? '')
         slots.set(job.slot, job.id)
-        // The payload may be large, and is not needed any more.
-        jobs.set(job.id, Object.assign({ ...job }, { payload: undefined }))
+        jobs.set(job.id, job)
       }
     },
 
@@ -42,3 +42,5 @@ export function createOwnRuns() {
     },
   }
 }
+
+export type OwnRuns = ReturnType<typeof createOwnRuns>

@@ -81,8 +81,8 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   const submissions = createSubmissions(db, rows, moves, ledger)
   const lostClaims = createLostClaims(rows, moves)
   const upkeep = createUpkeep(db, rows, moves, node)
-  const claim = createClaim(db, rows, moves, upkeep)
   const ownRuns = createOwnRuns()
+  const claim = createClaim(db, rows, moves, upkeep, ownRuns)
   const cancels = createCancels(rows, moves)
   const prune = createPruning(db, rows, moves)
   const outside = createOutside(db, ledger)
@@ -171,9 +171,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
         await outside.foldWhereDue()
         return claim(request)
       })
-      const answer = await lostClaims.watch(request, claimed)
-      ownRuns.started(answer.claimed)
-      return answer
+      return lostClaims.watch(request, claimed)
     },
     async renew(reports) {
       const answer = await commits.write(() => renew(reports))

@@ -237,11 +237,9 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
     },
 
     /** Jobs whose runs have just been started. */
-    started(found: readonly ValuesWithPayload[]): JobWithPayload[] {
-      const started = found.map(parseWithPayload)
+    started(started: readonly Job[]): void {
       for (const job of started) ledger.moved({ status: 'pending', type: job.type, bytes: job.bytes }, job)
       forgetOldRuns(started)
-      return started
     },
 
     async adjust(job: Job, change: Adjustment, now: number): Promise<Job | null> {
