@@ -31,20 +31,23 @@ export async function submit(store: Store, jobs: number): Promise<void> {
 
 /**
  * Ends jobs until there are none, or at least `jobs` have ended, and answers how many. As the dispatcher does it, the ends
- * of runs are told in the turn in which their slots are claimed for.
+ * of runs are told in the turn in which their slots are claimed for. Two batches are under way at once, as with pg-boss.
  */
 export async function drain(store: Store, node: string, way: Way, jobs = ROOM): Promise<number> {
-  const slots = Array.from({ length: way === 'batches' ? BATCH : SLOTS }, (_, i) => i + 1)
-  const shares = [{ type: JOB.type, limit: slots.length, reserved: 0 }]
-  const claim = async () => (await store.claim({ node, shares, slots, now: Date.now() })).claimed
   let ended = 0
-  for (let running = await claim(); running.length > 0; ) {
-    ended += running.length
-    const settled = settle(store, running, way)
-    const next = ended < jobs ? claim() : []
-    await settled
-    running = await next
+  async function loop(first: number): Promise<void> {
+    const slots = Array.from({ length: way === 'batches' ? BATCH : SLOTS }, (_, i) => first + i)
+    const shares = [{ type: JOB.type, limit: slots.length, reserved: 0 }]
+    const claim = async () => (await store.claim({ node, shares, slots, now: Date.now() })).claimed
+    for (let running = await claim(); running.length > 0; ) {
+      ended += running.length
+      const settled = settle(store, running, way)
+      const next = ended < jobs ? claim() : []
+      await settled
+      running = await next
+    }
   }
+  await Promise.all(way === 'batches' ? [loop(1), loop(1 + BATCH)] : [loop(1)])
   return ended
 }
 

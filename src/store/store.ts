@@ -309,7 +309,7 @@ export interface Ending {
   now: number
 }
 
-interface Settled {
+export interface Settled {
   /** In the order of the endings: the job after the step, or null where its run was over. */
   ended: (Job | null)[]
   unblocked: Job[]

@@ -21,13 +21,13 @@ const HASTY_RESCUE: Change[] = [
   [`${PG}/upkeep.js`, '!alive.has(String(node))', 'true'],
 ]
 const NO_FENCE: Change[] = [
-  [`${PG}/postgres.js`, `job?.run !== ending.run || job.status !== 'processing'`, 'job === undefined'],
+  [`${PG}/settle.js`, `job?.run !== ending.run || job.status !== 'processing'`, 'job === undefined'],
 ]
 const ANSWER_FIRST: Change[] = [[`${PG}/connection.js`, `durable ? 'on' : 'off'`, `'off'`]]
 const NOT_SENT_AGAIN: Change[] = [
   ['src/tracker.js', 'if (!(error instanceof ServiceError) || stopped.signal.aborted)', 'if (true)'],
 ]
-const CLAIMS_FORGOTTEN: Change[] = [[`${PG}/postgres.js`, 'await lostClaims.release(request);', '']]
+const CLAIMS_FORGOTTEN: Change[] = [[`${PG}/lane.js`, 'await lostClaims.release(request, rows, moves);', '']]
 /** Both protections of a tick: who fires it looks whether it is still due, and its record is unique. */
 const TICKS_NOT_UNIQUE: Change[] = [
   [`${PG}/schedules.js`, 'row.next_at !== from ||', ''],
@@ -36,7 +36,7 @@ const TICKS_NOT_UNIQUE: Change[] = [
 /** Both protections of a claim: the lock, and the run that is compared. */
 const CLAIMS_UNGUARDED: Change[] = [
   [`${PG}/claim.js`, 'LIMIT share.most FOR UPDATE SKIP LOCKED', 'LIMIT share.most'],
-  [`${PG}/claim.js`, 'AND jobs.run = first.run RETURNING', 'RETURNING'],
+  [`${PG}/claim.js`, 'AND jobs.run = first.run', ''],
 ]
 
 const missing = missingPostgres()

@@ -7,7 +7,9 @@ import type { Rows } from './rows.js'
 /** For so long a COMMIT that was sent may still come to the server, which ends sessions that are silent for longer. */
 const DOUBT_MS = 60_000
 
-export function createLostClaims(rows: Rows, moves: Moves) {
+export type LostClaims = ReturnType<typeof createLostClaims>
+
+export function createLostClaims() {
   let lost: { now: number; slots: readonly number[]; until: number; found: boolean }[] = []
 
   return {
@@ -26,7 +28,7 @@ export function createLostClaims(rows: Rows, moves: Moves) {
     },
 
     /** Lets go of what such claims took, uncharged. Runs inside the transaction of the next claim. */
-    async release({ node, now }: ClaimRequest): Promise<void> {
+    async release({ node, now }: ClaimRequest, rows: Rows, moves: Moves): Promise<void> {
       for (const claim of lost) {
         const text = `status = 'processing' AND node = $1 AND started_at = $2 AND slot = ANY($3::integer[])`
         const jobs = await rows.take(text, [node, claim.now, claim.slots])

@@ -4,29 +4,28 @@ import type { DigestRules } from '../../digests/events.js'
 import { ServiceError } from '../../errors.js'
 import { isFinal, type Job, type Rules } from '../../job.js'
 import { StoreOpenError } from '../open-error.js'
-import type { Ending, ProgressReport, Renewal, Store, TypeDefaults } from '../store.js'
+import type { Claimed, ClaimRequest, Ending, ProgressReport, Renewal, Settled, Store, TypeDefaults } from '../store.js'
 import { createBatches } from './batches.js'
 import { createCancels } from './cancel.js'
-import { createClaim } from './claim.js'
 import { createCluster } from './cluster.js'
 import { openConnection, read, type Timeouts } from './connection.js'
 import { createDigests } from './digests.js'
 import { createGroupCommit } from './group-commit.js'
+import { createLane } from './lane.js'
 import { countsOf, createLedger, readCounts } from './ledger.js'
 import { createLogs } from './logs.js'
 import { createLostClaims } from './lost-claims.js'
 import { migrate, refuseUnfinished } from './migrate.js'
-import { createMoves } from './moves.js'
-import { createOutside, registerTypes } from './outside.js'
+import { registerTypes } from './outside.js'
 import { createOwnRuns } from './own-runs.js'
 import { readPauses, setPause } from './pauses.js'
 import { createPruning } from './prune.js'
 import { createReads } from './reads.js'
-import { createRows, type Move } from './rows.js'
+import { createRows } from './rows.js'
 import { createSchedules } from './schedules.js'
 import { createStanding } from './standing.js'
 import { createRecall, createSubmissions } from './submit.js'
-import { createUpkeep, UPKEEP_STEP } from './upkeep.js'
+import { UPKEEP_STEP } from './upkeep.js'
 
 export interface PostgresOptions {
   /** postgres://… */
@@ -74,18 +73,17 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
       `the PostgreSQL database cannot be used: ${error instanceof Error ? error.message : error}`,
     )
   }
+  const [lostClaims, ownRuns] = [createLostClaims(), createOwnRuns()]
+  const laneOptions = { node, rules, digests, lostClaims, ownRuns }
   const ledger = createLedger(db, node)
-  const commits = createGroupCommit(db, ledger, onCommit)
-  const rows = createRows(db, rules, ledger)
-  const moves = createMoves(db, rows, digests)
+  const first = createLane(db, ledger, laneOptions)
+  const beside = openConnection(connection)
+  const second = createLane(beside, createLedger(beside, `${node} beside`), laneOptions)
+  const commits = createGroupCommit([first, second], onCommit)
+  const { rows, moves, upkeep, outside } = first
   const submissions = createSubmissions(db, rows, moves, ledger)
-  const lostClaims = createLostClaims(rows, moves)
-  const upkeep = createUpkeep(db, rows, moves, node)
-  const ownRuns = createOwnRuns()
-  const claim = createClaim(db, rows, moves, upkeep, ownRuns)
   const cancels = createCancels(rows, moves)
   const prune = createPruning(db, rows, moves)
-  const outside = createOutside(db, ledger)
   const logs = createLogs(db)
   const reads = createReads(reader)
   const readRows = createRows(reader, rules, ledger)
@@ -101,36 +99,6 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
       lost: reports.map(({ id }) => id).filter((id) => !ids.has(id)),
       cancel_requested: held.filter(({ cancel }) => cancel).map(({ id }) => id),
     }
-  }
-
-  /** A run ends once, also where it is told twice. */
-  async function settle(calls: readonly (readonly Ending[])[]) {
-    const unblocked: Job[] = []
-    const ended = new Map<Ending, Job | null>()
-    const end = async (taken: Map<Ending, Move>, locked: boolean) => {
-      const after = taken.size === 0 ? [] : await moves.move([...taken.values()], unblocked, locked)
-      for (const [i, ending] of [...taken.keys()].entries()) if (after[i]) ended.set(ending, after[i])
-    }
-    await end(ownRuns.completions(calls.flat()), false)
-    const rest = calls.flat().filter((ending) => !ended.has(ending))
-    if (rest.length > 0) await end(await lockRuns(rest), true)
-    // What else moved is told after all of them.
-    return calls.map((endings, i) => ({
-      ended: endings.map((ending) => ended.get(ending) ?? null),
-      unblocked: i === calls.length - 1 ? unblocked : [],
-    }))
-  }
-
-  async function lockRuns(endings: readonly Ending[]): Promise<Map<Ending, Move>> {
-    const found = new Map((await rows.lock(endings.map(({ id }) => id))).map((job) => [job.id, job]))
-    const taken = new Map<Ending, Move>()
-    for (const ending of endings) {
-      const job = found.get(ending.id)
-      if (job?.run !== ending.run || job.status !== 'processing') continue
-      taken.set(ending, { job, step: ending.step, now: ending.now })
-      found.delete(ending.id)
-    }
-    return taken
   }
 
   async function rerun(id: string, now: number) {
@@ -155,7 +123,14 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
     return { job, removed }
   }
 
-  const settleTogether = commits.together(settle)
+  const claim = commits.beside<ClaimRequest, Claimed>(
+    (lane, requests) => lane.claim(requests),
+    ({ slots }) => slots.length,
+  )
+  const settle = commits.beside<readonly Ending[], Settled>(
+    (lane, calls) => lane.settle(calls),
+    ({ length }) => length,
+  )
 
   return {
     submit: (jobs, bounds, batch) => commits.write(() => submissions.submit(jobs, bounds, batch)),
@@ -165,21 +140,14 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
         await moves.closeBatch(id, now, unblocked)
         return unblocked
       }),
-    async claim(request) {
-      const claimed = commits.write(async () => {
-        await lostClaims.release(request)
-        await outside.foldWhereDue()
-        return claim(request)
-      })
-      return lostClaims.watch(request, claimed)
-    },
+    claim: (request) => lostClaims.watch(request, claim(request)),
     async renew(reports) {
       const answer = await commits.write(() => renew(reports))
       ownRuns.reported(reports)
       return answer
     },
     async settle(endings) {
-      const answer = await settleTogether(endings)
+      const answer = await settle(endings)
       ownRuns.over(endings)
       return answer
     },
@@ -232,7 +200,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
     async close() {
       await commits.drain()
       await cluster.leave(db)
-      await Promise.all([db.close(), reader.close()])
+      await Promise.all([db.close(), beside.close(), reader.close()])
     },
   }
 }

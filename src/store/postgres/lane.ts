@@ -1,0 +1,55 @@
+// A connection that writes, with the verbs that may be written beside others of their kind: claims and ends of runs.
+import type { DigestRules } from '../../digests/events.js'
+import type { Rules } from '../../job.js'
+import type { Claimed, ClaimRequest } from '../store.js'
+import { createClaim } from './claim.js'
+import type { Connection } from './connection.js'
+import type { JobLedger } from './ledger.js'
+import type { LostClaims } from './lost-claims.js'
+import { createMoves } from './moves.js'
+import { createOutside } from './outside.js'
+import type { OwnRuns } from './own-runs.js'
+import { createRows } from './rows.js'
+import { createSettle } from './settle.js'
+import { createUpkeep } from './upkeep.js'
+
+export interface LaneOptions {
+  node: string
+  rules: Rules
+  digests: readonly DigestRules[]
+  ownRuns: OwnRuns
+  lostClaims: LostClaims
+}
+
+export type PostgresLane = ReturnType<typeof createLane>
+
+/** Everything here runs inside a transaction that group commit began. */
+export function createLane(db: Connection, ledger: JobLedger, options: LaneOptions) {
+  const { node, rules, digests, ownRuns, lostClaims } = options
+  const rows = createRows(db, rules, ledger)
+  const moves = createMoves(db, rows, digests)
+  const upkeep = createUpkeep(db, rows, moves, node)
+  const outside = createOutside(db, ledger)
+  const claim = createClaim(db, rows, moves, upkeep, ownRuns)
+
+  async function claimOne(request: ClaimRequest): Promise<Claimed> {
+    await lostClaims.release(request, rows, moves)
+    await outside.foldWhereDue()
+    return claim(request)
+  }
+
+  return {
+    db,
+    ledger,
+    rows,
+    moves,
+    upkeep,
+    outside,
+    async claim(requests: readonly ClaimRequest[]): Promise<Claimed[]> {
+      const answers: Claimed[] = []
+      for (const request of requests) answers.push(await claimOne(request))
+      return answers
+    },
+    settle: createSettle(rows, moves, ownRuns),
+  }
+}
