@@ -119,8 +119,8 @@ export function createGroupCommit<L extends Lane>(
       } catch (error) {
         ledger.forget()
         await db.rollback()
-        // The server may have no connection left for a second one.
-        if (lane !== lanes[0] && isLost(error) && !sent.commit) {
+        // The server may have no connection left for a second lane.
+        if (lane !== lanes[0] && !sent.commit && isAway(error)) {
           resting.set(lane, performance.now() + REST_MS)
           queue.unshift(...writes)
           return
@@ -205,6 +205,8 @@ function alike<L>(writes: Write<L>[], alone: boolean): { work: Work<L>; inputs: 
   }
   return groups
 }
+
+const isAway = (error: unknown) => error instanceof ServiceError || isLost(error)
 
 function answer(writes: Write<never>[], results: Result[]): void {
   writes.forEach(({ resolve, reject }, i) => {

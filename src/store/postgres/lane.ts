@@ -21,8 +21,6 @@ export interface LaneOptions {
   lostClaims: LostClaims
 }
 
-export type PostgresLane = ReturnType<typeof createLane>
-
 /** Everything here runs inside a transaction that group commit began. */
 export function createLane(db: Connection, ledger: JobLedger, options: LaneOptions) {
   const { node, rules, digests, ownRuns, lostClaims } = options

@@ -43,7 +43,7 @@ interface Taken<J extends Job = Job> extends Change<J> {
   step: Step
 }
 
-interface Applied<J extends Job> {
+export interface Applied<J extends Job> {
   /** Null where the job's status does not allow its step. */
   after: (J | null)[]
   /** Ids of those that are final and that some job waits for. */
