@@ -70,29 +70,23 @@ describe.skipIf(postgresMissing !== null)(`two transactions at once (${postgresM
     expect((await store.counts()).a?.now).toEqual({ completed: 2 * MANY })
   })
 
-  test('what is neither a claim nor an end waits for them, and those after it wait for it', async () => {
+  test('what is neither a claim nor an end has the store for itself: those after it wait for it', async () => {
     const store = await openStore()
     const [one, other] = await twoLists(store)
     const letGo = await held(one[0] as JobWithPayload)
     const order: string[] = []
     const told = <T>(what: string, asked: Promise<T>) => asked.finally(() => order.push(what))
-    const all = [told('ends', settle(store, one))]
-    // The next turn of the event loop: the first transaction is under way.
+    const reports = one.map(({ id, run }) => ({ id, run, progress: 50, note: null, at: T0 + 5 }))
+    const progress = told('progress', store.renew(reports))
+    // The next turn of the event loop: its transaction is under way.
     await new Promise(setImmediate)
-    const report = { run: 1, progress: 50, note: null, at: T0 + 5 }
-    const ids = other.map(({ id }) => id)
-    all.push(
-      told(
-        'progress',
-        store.renew(ids.map((id) => ({ id, ...report }))).then(({ lost }) => lost.length),
-      ),
-    )
-    all.push(told('ends after it', settle(store, other)))
-    for (let reads = 0; reads < 5; reads += 1) await store.get(ids[0] ?? '')
+    const ends = [told('ends', settle(store, one)), told('ends', settle(store, other))]
+    for (let reads = 0; reads < 5; reads += 1) await store.get(one[0]?.id ?? '')
     expect(order).toEqual([])
     await letGo()
-    expect(await Promise.all(all)).toEqual([MANY, 0, MANY])
-    expect(order).toEqual(['ends', 'progress', 'ends after it'])
+    expect(await progress).toEqual({ lost: [], cancel_requested: [] })
+    expect(await Promise.all(ends)).toEqual([MANY, MANY])
+    expect(order).toEqual(['progress', 'ends', 'ends'])
   })
 
   test('where the server has no connection left for a second transaction, all goes through the first', async () => {
