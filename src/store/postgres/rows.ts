@@ -87,7 +87,7 @@ const INSERT = `INSERT INTO jobs (${NEW}, payload) SELECT * FROM unnest(${arrays
 export const STARTED = `status = 'processing', attempt = attempt + 1, run = jobs.run + 1, progress = 0,
   progress_note = NULL, started_at = $1::bigint, updated_at = $1::bigint, node = $2::text, slot = first.slot,
   reason = 'claimed', reason_detail =
-    format('attempt %s of %s runs in slot %s of %s', attempt + 1, max_attempts, first.slot, $2::text)`
+    'attempt ' || attempt + 1 || ' of ' || max_attempts || ' runs in slot ' || first.slot || ' of ' || $2::text`
 
 type Columns = readonly (typeof MUTABLE)[number][]
 
