@@ -36,12 +36,12 @@ export interface JobLedger extends Ledger {
   standings(): Promise<Standings>
 }
 
-/** Parts that there are at the most: each node takes one, two may share one. */
+/** Parts that there are at the most: each node takes two, others may share them. */
 const PARTS = 16
 
-/** `node` names who writes: its part of the counts is its own. */
-export function createLedger(db: Queries, node: string): JobLedger {
-  const part = partOf(node)
+/** `node` names who writes: its part of the counts is its own, and so is that of its second lane. */
+export function createLedger(db: Queries, node: string, lane: 0 | 1 = 0): JobLedger {
+  const part = (partOf(node) + (lane * PARTS) / 2) % PARTS
   let changes = new Map<string, Change>()
 
   function add(status: JobStatus, type: string, n: number, bytes: number, ever = 0): void {

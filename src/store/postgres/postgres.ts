@@ -78,7 +78,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   const ledger = createLedger(db, node)
   const first = createLane(db, ledger, laneOptions)
   const beside = openConnection(connection)
-  const second = createLane(beside, createLedger(beside, `${node} beside`), laneOptions)
+  const second = createLane(beside, createLedger(beside, node, 1), laneOptions)
   const commits = createGroupCommit([first, second], onCommit)
   const { rows, moves, upkeep, outside } = first
   const submissions = createSubmissions(db, rows, moves, ledger)
