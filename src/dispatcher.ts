@@ -1,6 +1,6 @@
 // The claim loop: claims no more jobs than there are free slots, and sees each run through to its stored outcome.
 import type { EventBus } from './events.js'
-import type { Job, JobWithPayload } from './job.js'
+import { isFinal, type Job, type JobWithPayload } from './job.js'
 import type { JobType, JobTypes } from './job-types.js'
 import type { Pool } from './pool/pool.js'
 import type { RunKey } from './pool/protocol.js'
@@ -82,7 +82,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     if (event.kind === 'threads' && event.failure === null) wake()
     if (event.kind === 'pauses' || (event.kind === 'elsewhere' && event.pending)) wake()
     if (event.kind !== 'job') return
-    if (event.job.status === 'pending') wake()
+    // The end of a job lets the next one of its concurrency key go first, which a claim beside it did not see.
+    if (event.job.status === 'pending' || (event.job.concurrency_key !== null && isFinal(event.job.status))) wake()
     if (event.job.status !== 'processing') cancelledEarly.delete(event.job.id)
   })
 
@@ -138,7 +139,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       const outcome = await tracker.keep(job, await run)
       running.delete(job.slot as number)
       if (alone?.job === job) alone = null
-      // Woken before the outcome is written, the next claim shares its transaction and its fsync.
+      // Woken before the outcome is written, the next claim shares its transaction and its fsync, or goes beside it.
       wake()
       await tracker.settle(job, outcome, type.backoff)
     } catch (error) {

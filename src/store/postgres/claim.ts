@@ -19,30 +19,29 @@ const SUSPECT = `status = 'pending' AND reason = 'rescued' AND interruptions >= 
  * They are locked; their run is compared all the same: a job that runs twice is the worst that can happen. (Not their status,
  * which would bring other indexes than that of ids into question.)
  */
-const TAKEN = `UPDATE jobs SET ${STARTED} FROM first WHERE jobs.id = first.id AND jobs.run = first.run
-  RETURNING ${[...COLUMNS, 'payload'].map((name) => `jobs.${name}`)}`
+const TAKEN = `taken AS (UPDATE jobs SET ${STARTED}
+  FROM first WHERE jobs.id = first.id AND jobs.run = first.run RETURNING jobs.*)`
 
-/** What comes before a claim: $1 now, $2 wary. */
-const MORE = `SELECT EXISTS (SELECT 1 FROM unblocking) OR EXISTS (SELECT 1 FROM jobs WHERE ${LATE})
-  OR EXISTS (SELECT 1 FROM jobs WHERE ${DUE}) OR ($2 AND EXISTS (SELECT 1 FROM jobs WHERE ${SUSPECT})) AS more`
-/** A whole claim, which finds nothing where something comes first: $1 now, $2 node, $3 and $4 shares, $5 slots, $6 wary. */
-const AT_ONCE = `WITH look AS MATERIALIZED (${MORE.replace('$2', '$6')}),
+/** A whole claim, or an empty row where something comes first: $1 now, $2 node, $3 and $4 shares, $5 slots, $6 wary. */
+const AT_ONCE = `WITH look AS MATERIALIZED (
+    SELECT EXISTS (SELECT 1 FROM unblocking) OR EXISTS (SELECT 1 FROM jobs WHERE ${LATE})
+      OR EXISTS (SELECT 1 FROM jobs WHERE ${DUE}) OR ($6 AND EXISTS (SELECT 1 FROM jobs WHERE ${SUSPECT})) AS more),
   heads AS MATERIALIZED (
     SELECT head.* FROM look CROSS JOIN unnest($3::text[], $4::integer[]) AS share (type, most)
       CROSS JOIN LATERAL (SELECT id, run, rank ${HEAD}) AS head
     WHERE NOT more AND NOT EXISTS (SELECT 1 FROM pauses WHERE pauses.type IN ('', share.type))),
   first AS MATERIALIZED (
     SELECT id, run, ($5::integer[])[n] AS slot
-    FROM (SELECT id, run, row_number() OVER (ORDER BY rank, id) AS n FROM heads) AS best WHERE n <= cardinality($5))
-  ${TAKEN}`
+    FROM (SELECT id, run, row_number() OVER (ORDER BY rank, id) AS n FROM heads) AS best WHERE n <= cardinality($5)),
+  ${TAKEN} SELECT ${COLUMNS}, payload FROM look LEFT JOIN taken ON NOT more WHERE more OR id IS NOT NULL`
 
 const HEADS = `SELECT head.* FROM unnest($2::text[], $3::integer[]) AS share (type, most)
   CROSS JOIN LATERAL (SELECT id, type, run, rank ${HEAD}) AS head ORDER BY rank, id`
 /** The best-ranked of those that may be what brings a process down. */
 const SUSPECTS = `SELECT id, type, run FROM jobs WHERE ${SUSPECT} AND type = ANY($2::text[])
   AND (start_by IS NULL OR start_by > $1) ORDER BY rank, id LIMIT 20 FOR UPDATE SKIP LOCKED`
-const TAKE = `WITH first AS (SELECT * FROM unnest($3::text[], $4::integer[], $5::integer[]) AS first (id, run, slot))
-  ${TAKEN}`
+const TAKE = `WITH first AS (SELECT * FROM unnest($3::text[], $4::integer[], $5::integer[]) AS first (id, run, slot)),
+  ${TAKEN} SELECT ${COLUMNS}, payload FROM taken`
 
 interface Candidate {
   id: string
@@ -70,9 +69,7 @@ export function createClaim(db: Queries, rows: Rows, moves: Moves, upkeep: Upkee
   async function atOnce({ now, node, shares, slots, wary = false }: ClaimRequest): Promise<JobWithPayload[] | null> {
     const values = [now, node, ...arraysOf(shares, slots.length), slots, wary]
     const found = await db.values<ValuesWithPayload>(AT_ONCE, values)
-    if (found.length > 0) return started(found)
-    const [first] = await db.all<{ more: boolean }>(MORE, [now, wary])
-    return first?.more ? null : []
+    return found[0]?.[0] === null ? null : started(found)
   }
 
   async function stepByStep(request: ClaimRequest): Promise<Pick<Claimed, 'claimed' | 'suspect' | 'next_at'>> {

@@ -26,6 +26,8 @@ export interface Connection extends Queries {
   alone<T>(work: () => Promise<T>): Promise<T>
   /** Nothing that the transaction did has happened; where there is none, or it is over, nothing is asked. */
   rollback(): Promise<void>
+  /** Whether it is connected; where it is not, it is opened meanwhile. */
+  ready(): boolean
   /** Why the server does not answer, or null. */
   trouble(): string | null
   /** Ends what was opened, also what is still connecting; what is asked later is refused. */
@@ -38,6 +40,8 @@ export interface Timeouts {
   statement: number
   /** The client gives up after the server should have: where the line is cut, nothing comes. */
   answer: number
+  /** How long a statement waits for rows that others hold; left out: as long as it may take. */
+  lock?: number
 }
 
 export interface ConnectionOptions {
@@ -59,6 +63,8 @@ export interface ConnectionOptions {
 }
 
 const TIMEOUTS: Timeouts = { connect: 3_000, statement: 10_000, answer: 12_000 }
+/** Who can do without a connection does not ask for it all the time. */
+const REST_MS = 5_000
 /** While the server cannot be reached, whoever asks is told at once that it was just now. */
 const RETRY_MS = 500
 /** What is idle is dropped by routers without a word. */
@@ -70,6 +76,7 @@ const ABORTED = '25P02'
 
 export function openConnection(options: ConnectionOptions): Connection {
   let client: Promise<pg.Client> | null = null
+  let up: Promise<pg.Client> | null = null
   let trouble: string | null = null
   let failed_at = Number.NEGATIVE_INFINITY
   let inTransaction = false
@@ -93,6 +100,12 @@ export function openConnection(options: ConnectionOptions): Connection {
       throw away(messageOf(error))
     })
     client = mine
+    mine.then(
+      () => {
+        up = mine
+      },
+      () => {},
+    )
     return mine
   }
 
@@ -181,6 +194,10 @@ export function openConnection(options: ConnectionOptions): Connection {
         throw error
       }
     },
+    ready() {
+      if (client === null && !closed && performance.now() - failed_at >= REST_MS) connected().catch(() => {})
+      return client !== null && client === up
+    },
     trouble: () => trouble,
     async close() {
       closed = true
@@ -209,7 +226,12 @@ async function connect(options: ConnectionOptions, onLost: (error: Error) => voi
   client.on('notification', ({ payload = '' }) => options.onHint?.(payload))
   try {
     await client.connect()
-    await client.query(SESSION, [quoted(schema), durable ? 'on' : 'off', `${timeouts.statement}ms`])
+    await client.query(SESSION, [
+      quoted(schema),
+      durable ? 'on' : 'off',
+      `${timeouts.statement}ms`,
+      `${timeouts.lock ?? 0}ms`,
+    ])
     if (channel !== undefined) await client.query(`LISTEN ${quoted(channel)}`)
   } catch (error) {
     void letGo(client)
@@ -230,7 +252,8 @@ const SESSION = `SELECT set_config('search_path', $1, false), set_config('synchr
   set_config('enable_mergejoin', 'off', false), set_config('enable_material', 'off', false),
   set_config('enable_bitmapscan', 'off', false), set_config('enable_sort', 'off', false),
   set_config('jit', 'off', false), set_config('plan_cache_mode', 'force_generic_plan', false),
-  set_config('statement_timeout', $3, false), set_config('idle_in_transaction_session_timeout', $3, false)`
+  set_config('statement_timeout', $3, false), set_config('lock_timeout', $4, false),
+  set_config('idle_in_transaction_session_timeout', $3, false)`
 
 /** What is asked before the event loop turns goes out in one piece. */
 function cork({ connection: { stream } }: pg.Client): void {

@@ -16,7 +16,7 @@ type Work<L> = (lane: L, inputs: unknown[]) => Promise<unknown[]>
 interface Write<L> {
   work: Work<L>
   input: unknown
-  /** How much work it is, where others like it may be written beside it; null: it has the store for itself. */
+  /** How many jobs it is about, where others like it may be written beside it; null: it has the store for itself. */
   jobs: number | null
   resolve: (value: unknown) => void
   reject: (reason: unknown) => void
@@ -31,7 +31,8 @@ export interface GroupCommit<L extends Lane> {
   write<T>(work: () => Promise<T | ServiceError>): Promise<Exclude<T, ServiceError>>
   /**
    * The same for what is done at once for all that ask for it one after the other, and needs nothing from what is written
-   * at the same moment: it may run in any lane, beside others of `beside`. `jobsOf` says how many jobs an input is about.
+   * at the same moment: it may run in any lane beside others of its kind, and be answered before those that came first.
+   * `jobsOf` says how many jobs an input is about.
    */
   beside<I, O>(work: (lane: L, inputs: I[]) => Promise<O[]>, jobsOf: (input: I) => number): (input: I) => Promise<O>
   /** Resolves when everything written before has been answered. */
@@ -47,27 +48,24 @@ export interface Ledger {
   mark(): unknown
 }
 
-/** Two nodes that wait for each other's rows: one is told, and tries again. */
+/** Two nodes, or lanes, that wait for each other's rows: one is told, and tries again. */
 const CONFLICTS = ['40001', '40P01', '55P03']
 const TRIES = 10
 /** Writes that share a transaction at the most. */
 const MOST = 1_000
 /** With fewer jobs than this a second transaction costs more than waiting for the first one does. */
 const WORTH_A_LANE = 8
-/** A lane whose connection broke is left alone for so long. */
-const REST_MS = 5_000
 
 type Result = { value: unknown } | { error: unknown }
 
 export function createGroupCommit<L extends Lane>(
-  /** What is not `beside` runs in the first one. */
-  lanes: readonly [L, ...L[]],
+  /** Without the others all goes through the first. */
+  [first, ...others]: readonly [L, ...L[]],
   onCommit: (writes: number, ms: number) => void,
 ): GroupCommit<L> {
   const queue: Write<L>[] = []
-  /** The transactions under way, and whether others may run beside them. */
-  const busy = new Map<L, { alone: boolean; done: Promise<void> }>()
-  const resting = new Map<L, number>()
+  /** The transactions under way. */
+  const busy = new Map<L, { exclusive: boolean; done: Promise<void> }>()
   let called = false
 
   /** What else this turn of the event loop asks for goes along. */
@@ -81,30 +79,30 @@ export function createGroupCommit<L extends Lane>(
   }
 
   function begin(): void {
-    for (let writes = next(); writes.length > 0; writes = next()) {
-      const lane = lanes.find(isFree) as L
+    for (let some = next(); some !== null; some = next()) {
+      const { lane, writes } = some
       const done = flush(lane, writes).finally(() => {
         busy.delete(lane)
         begin()
       })
-      busy.set(lane, { alone: writes.some(({ jobs }) => jobs === null), done })
+      busy.set(lane, { exclusive: writes.some(({ jobs }) => jobs === null), done })
     }
   }
 
-  /** The writes that may begin now, in their order. */
-  function next(): Write<L>[] {
-    const free = lanes.filter(isFree)
-    const first = queue.findIndex(({ jobs }) => jobs === null)
-    const most = Math.min(first < 0 ? queue.length : first, MOST)
-    if (busy.size === 0 && most < Math.min(queue.length, MOST)) return queue.splice(0, MOST)
-    if (free.length === 0 || [...busy.values()].some(({ alone }) => alone)) return []
-    const beside = queue.slice(0, most)
-    const all = beside.reduce((sum, { jobs }) => sum + Number(jobs), 0)
-    if (busy.size > 0 && all < WORTH_A_LANE) return []
-    return queue.splice(0, free.length > 1 ? half(beside, all) : most)
+  /** The writes that may begin now, in their order, and where. What is exclusive runs in the first lane, as nothing else does. */
+  function next(): { lane: L; writes: Write<L>[] } | null {
+    if (queue.length === 0 || [...busy.values()].some(({ exclusive }) => exclusive)) return null
+    const group = queue.slice(0, MOST)
+    const end = group.findIndex(({ jobs }) => jobs === null)
+    if (busy.size === 0 && end >= 0) return { lane: first, writes: queue.splice(0, MOST) }
+    const shared = end < 0 ? group : group.slice(0, end)
+    const all = countJobs(shared)
+    if (all < WORTH_A_LANE && busy.size > 0) return null
+    const free = [first, ...(all < WORTH_A_LANE ? [] : others.filter(({ db }) => db.ready()))]
+    const [lane, another] = free.filter((lane) => !busy.has(lane))
+    if (lane === undefined) return null
+    return { lane, writes: queue.splice(0, another === undefined ? shared.length : half(shared, all)) }
   }
-
-  const isFree = (lane: L) => !busy.has(lane) && (resting.get(lane) ?? 0) <= performance.now()
 
   async function flush(lane: L, writes: Write<L>[]): Promise<void> {
     const { db, ledger } = lane
@@ -119,10 +117,9 @@ export function createGroupCommit<L extends Lane>(
       } catch (error) {
         ledger.forget()
         await db.rollback()
-        // The server may have no connection left for a second lane.
-        if (lane !== lanes[0] && !sent.commit && isAway(error)) {
-          resting.set(lane, performance.now() + REST_MS)
-          queue.unshift(...writes)
+        // Whatever is in its way there, the first lane decides; nothing is beside them then.
+        if (lane !== first && !sent.commit) {
+          queue.unshift(...writes.map((write) => ({ ...write, jobs: null })))
           return
         }
         const again = CONFLICTS.includes(codeOf(error)) && tries < TRIES
@@ -185,14 +182,16 @@ export function createGroupCommit<L extends Lane>(
   }
 }
 
-/** How many of the writes have half of the jobs of `all`; all of them where that would not be worth a lane. */
+const countJobs = (writes: readonly Write<never>[]) => writes.reduce((sum, { jobs }) => sum + (jobs ?? 0), 0)
+
+/** How many of the writes have half of the jobs; all of them where the rest would not be worth a lane. */
 function half(writes: readonly Write<never>[], all: number): number {
   let jobs = 0
   const last = writes.findIndex((write) => {
-    jobs += Number(write.jobs)
-    return jobs >= Math.max(all / 2, WORTH_A_LANE)
+    jobs += write.jobs ?? 0
+    return jobs >= all / 2
   })
-  return last < 0 ? writes.length : last + 1
+  return last < 0 || jobs < WORTH_A_LANE || all - jobs < WORTH_A_LANE ? writes.length : last + 1
 }
 
 /** Neighbours that ask for the same work. */
@@ -205,8 +204,6 @@ function alike<L>(writes: Write<L>[], alone: boolean): { work: Work<L>; inputs: 
   }
   return groups
 }
-
-const isAway = (error: unknown) => error instanceof ServiceError || isLost(error)
 
 function answer(writes: Write<never>[], results: Result[]): void {
   writes.forEach(({ resolve, reject }, i) => {

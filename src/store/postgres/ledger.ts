@@ -37,7 +37,7 @@ export interface JobLedger extends Ledger {
 }
 
 /** Parts that there are at the most: each node takes two, others may share them. */
-const PARTS = 16
+const PARTS = 32
 
 /** `node` names who writes: its part of the counts is its own, and so is that of its second lane. */
 export function createLedger(db: Queries, node: string, lane: 0 | 1 = 0): JobLedger {

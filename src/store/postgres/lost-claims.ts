@@ -10,29 +10,32 @@ const DOUBT_MS = 60_000
 export type LostClaims = ReturnType<typeof createLostClaims>
 
 export function createLostClaims() {
-  let lost: { now: number; slots: readonly number[]; until: number; found: boolean }[] = []
+  let lost: { now: number; slots: readonly number[]; until: number; foundBy: ClaimRequest | null }[] = []
 
   return {
     /** Remembers the claim where it may have been committed all the same. */
-    async watch<T>({ now, slots }: ClaimRequest, claim: Promise<T>): Promise<T> {
+    async watch<T>(request: ClaimRequest, claim: Promise<T>): Promise<T> {
+      const { now, slots } = request
       try {
         const answer = await claim
-        // Those that were found are let go of on disk.
-        lost = lost.filter(({ found, until }) => !found && until > performance.now())
+        // Those that it found are let go of on disk.
+        lost = lost.filter(({ foundBy, until }) => foundBy !== request && until > performance.now())
         return answer
       } catch (error) {
         const unknown = error instanceof ServiceError && error.code === 'outcome_unknown'
-        if (unknown) lost.push({ now, slots, until: performance.now() + DOUBT_MS, found: false })
+        if (unknown) lost.push({ now, slots, until: performance.now() + DOUBT_MS, foundBy: null })
         throw error
       }
     },
 
     /** Lets go of what such claims took, uncharged. Runs inside the transaction of the next claim. */
-    async release({ node, now }: ClaimRequest, rows: Rows, moves: Moves): Promise<void> {
+    async release(request: ClaimRequest, rows: Rows, moves: Moves): Promise<void> {
+      const { node, now } = request
       for (const claim of lost) {
         const text = `status = 'processing' AND node = $1 AND started_at = $2 AND slot = ANY($3::integer[])`
         const jobs = await rows.take(text, [node, claim.now, claim.slots])
-        claim.found = jobs.length > 0
+        if (jobs.length > 0) claim.foundBy = request
+        else if (claim.foundBy === request) claim.foundBy = null
         const step = { verb: 'release', detail: 'the answer to its claim was lost' } as const
         await moves.move(
           jobs.map((job) => ({ job, step, now })),

@@ -27,7 +27,8 @@ export function createOwnRuns() {
     },
 
     over(endings: readonly Ending[]): void {
-      for (const { id } of endings) jobs.delete(id)
+      // A job that was let go may run here again.
+      for (const { id, run } of endings) if (jobs.get(id)?.run === run) jobs.delete(id)
     },
 
     /** The moves of those that complete what runs here, each job once, in the order of their ids. */

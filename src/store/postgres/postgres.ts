@@ -1,4 +1,4 @@
-// The PostgreSQL driver: the store's verbs as pieces of one transaction a turn, on any number of nodes at once.
+// The PostgreSQL driver: the store's verbs as pieces of transactions that they share, on any number of nodes at once.
 import type { Adjustment } from '../../adjust.js'
 import type { DigestRules } from '../../digests/events.js'
 import { ServiceError } from '../../errors.js'
@@ -49,6 +49,9 @@ export interface PostgresOptions {
 /** A change of large tables takes its time, and who starts beside it waits for it. */
 const SETUP_TIMEOUTS: Timeouts = { connect: 3_000, statement: 1_800_000, answer: 1_801_000 }
 
+/** What the second lane cannot do at once is done in the first: nobody is to wait for it. */
+const SECOND_TIMEOUTS: Timeouts = { connect: 3_000, statement: 1_500, answer: 2_000, lock: 200 }
+
 /** @throws StoreOpenError where the database cannot be used */
 export async function openPostgresStore(options: PostgresOptions, rules: Rules): Promise<Store> {
   const { schema = 'jobmill', node, lease, digests = [], types = [], onCommit = () => {} } = options
@@ -77,8 +80,8 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   const laneOptions = { node, rules, digests, lostClaims, ownRuns }
   const ledger = createLedger(db, node)
   const first = createLane(db, ledger, laneOptions)
-  const beside = openConnection(connection)
-  const second = createLane(beside, createLedger(beside, node, 1), laneOptions)
+  const another = openConnection({ ...connection, timeouts: options.timeouts ?? SECOND_TIMEOUTS })
+  const second = createLane(another, createLedger(another, node, 1), laneOptions)
   const commits = createGroupCommit([first, second], onCommit)
   const { rows, moves, upkeep, outside } = first
   const submissions = createSubmissions(db, rows, moves, ledger)
@@ -123,9 +126,15 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
     return { job, removed }
   }
 
+  /** Of the last claim: a node with many free slots and little to run claims few. */
+  let lately = 0
   const claim = commits.beside<ClaimRequest, Claimed>(
-    (lane, requests) => lane.claim(requests),
-    ({ slots }) => slots.length,
+    async (lane, requests) => {
+      const answers = await lane.claim(requests)
+      lately = answers.at(-1)?.claimed.length ?? 0
+      return answers
+    },
+    ({ slots }) => Math.min(slots.length, lately),
   )
   const settle = commits.beside<readonly Ending[], Settled>(
     (lane, calls) => lane.settle(calls),
@@ -200,7 +209,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
     async close() {
       await commits.drain()
       await cluster.leave(db)
-      await Promise.all([db.close(), beside.close(), reader.close()])
+      await Promise.all([db.close(), another.close(), reader.close()])
     },
   }
 }

@@ -81,8 +81,8 @@ CREATE TABLE attempts (
   PRIMARY KEY (id, run)
 );
 
--- Kept, never counted, by status and type: what is there, and what ever ended so. Each node writes a part of its own, all
--- parts together are the counts: two nodes never wait for each other's row.
+-- Kept, never counted, by status and type: what is there, and what ever ended so. Each node writes two parts, all
+-- together are the counts: nodes seldom wait for each other's row.
 CREATE TABLE counts (
   part   integer NOT NULL,
   status text NOT NULL,
