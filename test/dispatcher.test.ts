@@ -17,7 +17,7 @@ import { until } from './support/until.js'
 const BACKOFF = { base: 1_000, factor: 2, max: 1_000, jitter: 0 }
 
 /** A dispatcher with all that it drives, on a store of its own. */
-function startDispatcher(type: 'polite' | 'hash') {
+function startDispatcher(type: 'polite' | 'hash', poll = 1_000) {
   const folder = freshFolder(typeFiles([type]))
   const url = pathToFileURL(join(folder, `types/${type}.mjs`)).href
   const limits = {
@@ -64,7 +64,7 @@ function startDispatcher(type: 'polite' | 'hash') {
     bus,
     node: 'test',
     max_workers: 1,
-    poll: 1_000,
+    poll,
     now: Date.now,
   })
   onTestFinished(async () => {
@@ -138,4 +138,27 @@ test('an outcome that the store can never take fails its job instead of leaving 
   expect(await reaches(id, 'failed')).toMatchObject({
     error: { code: 'outcome_not_storable', message: expect.stringContaining('not this one') },
   })
+})
+
+test('the end of a job with a concurrency key is a reason to look for the next one of its key', async () => {
+  const { bus, dispatcher, submit, store, reaches } = startDispatcher('hash', 600_000)
+  dispatcher.start()
+  const { id } = await submit({ rounds: 1 })
+  const before = await reaches(id, 'completed')
+  // One that nobody tells of, as the next of a key is when a claim did not see the end of the one before.
+  const next = {
+    ...before,
+    id: `${id}-next`,
+    status: 'pending',
+    payload: '{}',
+    started_at: null,
+    finished_at: null,
+  } as const
+  await store.submit([{ ...next, attempt: 0, run: 0, keys: [] }], {
+    max_pending: 10,
+    max_stored: 10,
+    max_bytes: 10_000,
+  })
+  bus.publish({ kind: 'job', verb: 'complete', job: { ...before, concurrency_key: 'k' } })
+  await reaches(next.id, 'completed')
 })
