@@ -31,7 +31,8 @@ export async function submit(store: Store, jobs: number): Promise<void> {
 
 /**
  * Ends jobs until there are none, or at least `jobs` have ended, and answers how many. As the dispatcher does it, the ends
- * of runs are told in the turn in which their slots are claimed for. Two batches are under way at once, as with pg-boss.
+ * of runs are told in the turn in which their slots are claimed for. Two batches are under way at once, as with pg-boss and as
+ * in two nodes: a dispatcher has one claim under way.
  */
 export async function drain(store: Store, node: string, way: Way, jobs = ROOM): Promise<number> {
   let ended = 0

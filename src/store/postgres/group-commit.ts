@@ -54,7 +54,7 @@ const TRIES = 10
 /** Writes that share a transaction at the most. */
 const MOST = 1_000
 /** With fewer jobs than this a second transaction costs more than waiting for the first one does. */
-const WORTH_A_LANE = 8
+const WORTH_A_LANE = 100
 
 type Result = { value: unknown } | { error: unknown }
 
