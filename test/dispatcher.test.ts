@@ -150,7 +150,7 @@ test('the end of a job with a concurrency key is a reason to look for the next o
     ...before,
     id: `${id}-next`,
     status: 'pending',
-    payload: '{}',
+    payload: '{"rounds":1}',
     started_at: null,
     finished_at: null,
   } as const

@@ -122,6 +122,7 @@ export function createClaim(db: Queries, rows: Rows, moves: Moves, upkeep: Upkee
   /** In the order of their ranks. */
   async function started(found: ValuesWithPayload[]): Promise<JobWithPayload[]> {
     const jobs = found.map(parseWithPayload).sort((a, b) => a.rank - b.rank || (a.id < b.id ? -1 : 1))
+    // Read again without their payloads, which takes less than to copy what was read and leave them out.
     ownRuns.started(found.map(parseJob))
     rows.started(jobs)
     await moves.started(jobs)

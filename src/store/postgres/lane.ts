@@ -1,4 +1,5 @@
-// A connection that writes, with the verbs that may be written beside others of their kind: claims and ends of runs.
+// A connection that writes, with the verbs that may be written beside others of their kind: claims and ends of runs. All
+// other verbs use the parts of the first lane.
 import type { DigestRules } from '../../digests/events.js'
 import type { Rules } from '../../job.js'
 import type { Claimed, ClaimRequest } from '../store.js'
