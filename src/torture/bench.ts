@@ -74,6 +74,15 @@ export async function until<T>(
   }
 }
 
+/** What `promise` comes to; rejects where that takes longer than `limit_ms`: what never ends is to be told, not waited for. */
+export async function within<T>(what: string, promise: Promise<T>, limit_ms = 60_000): Promise<T> {
+  const over = new AbortController()
+  const late = sleep(limit_ms, undefined, over).then(() => {
+    throw new Error(`waited ${limit_ms} ms in vain until ${what}`)
+  })
+  return Promise.race([promise, late]).finally(() => over.abort())
+}
+
 /** The finding of a fault that is looked at check by check; what is false is a violation. */
 export function createFinding() {
   const violations: string[] = []

@@ -64,9 +64,11 @@ export async function inCluster<T>(
   return inFolder(witnessFolder({ ...settings, data, worker }, types), async (folder) => {
     const postgres = await startPostgres()
     const nodes: ClusterNode[] = []
+    const over = new AbortController()
     try {
-      return await body(await startCluster(bench, options, folder, postgres, nodes))
+      return await body(await startCluster(bench, options, { folder, postgres, nodes, over: over.signal }))
     } finally {
+      over.abort()
       await Promise.all(nodes.map((node) => node.kill('SIGKILL')))
       await postgres.remove()
     }
@@ -76,9 +78,7 @@ export async function inCluster<T>(
 async function startCluster(
   bench: Bench,
   { nodes: places, lease, source, launch }: ClusterOptions,
-  folder: string,
-  postgres: Postgres,
-  nodes: ClusterNode[],
+  { folder, postgres, nodes, over }: Pick<Cluster, 'folder' | 'postgres' | 'nodes'> & { over: AbortSignal },
 ): Promise<Cluster> {
   const ledger = createLedger()
   const troubled = new Set<string>()
@@ -114,7 +114,7 @@ async function startCluster(
       noteCrash(folder)
       await startAt(node.at)
     },
-    load: (clients, job = shortAndLong) => startLoad(nodes, ledger, clients, job),
+    load: (clients, job = shortAndLong) => startLoad(nodes, ledger, clients, job, over),
     logged: (message) =>
       nodes.reduce((sum, { at }) => sum + readFileSync(join(folder, logOf(at)), 'utf8').split(message).length - 1, 0),
   }
@@ -137,10 +137,17 @@ async function startAll(places: number, startAt: (at: number) => Promise<void>):
 const shortAndLong = (): Witnessing =>
   Math.random() < 0.05 ? { rounds: 40, pause: 50 } : { rounds: 5, pause: Math.floor(20 * Math.random()) }
 
-function startLoad(nodes: ClusterNode[], ledger: Ledger, clients: number, job: () => Witnessing): Load {
+/** A fault that could not be tried to its end does not stop its clients: they stop when the cluster is over. */
+function startLoad(
+  nodes: ClusterNode[],
+  ledger: Ledger,
+  clients: number,
+  job: () => Witnessing,
+  over: AbortSignal,
+): Load {
   let going = true
   async function client(first: number): Promise<void> {
-    for (let at = first; going; ) {
+    for (let at = first; going && !over.aborted; ) {
       const node = nodes[at % nodes.length] as ClusterNode
       if (!isAlive(node) || (await submit(node, ledger, job())).status === 0) at += 1
       await sleep(PACE_MS)

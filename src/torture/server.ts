@@ -4,7 +4,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { join } from 'node:path'
 import type { Bench } from './bench.js'
-import { until } from './bench.js'
+import { until, within } from './bench.js'
 
 export interface Exit {
   code: number | null
@@ -89,7 +89,7 @@ export async function startOrEnd(bench: Bench, folder: string, options?: LaunchO
     call: (method, path, body) => call(agent, url, method, path, body),
     async kill(signal) {
       child.kill(signal)
-      const answer = await exit
+      const answer = await within(`the server ended with ${signal}`, exit)
       agent.destroy()
       return answer
     },

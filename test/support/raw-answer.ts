@@ -1,5 +1,4 @@
 // One request as it is on the wire, and its answer: what fetch would not send.
-import { once } from 'node:events'
 import { connect } from 'node:net'
 import type { Received } from './contract.js'
 
@@ -9,7 +8,9 @@ export async function receiveRaw(url: string, ...lines: string[]): Promise<Recei
   const chunks: Buffer[] = []
   socket.on('data', (chunk) => void chunks.push(chunk))
   socket.write([...lines, 'Connection: close', '', ''].join('\r\n'))
-  await once(socket, 'close')
+  // A reset may follow the answer where the server did not read all.
+  socket.on('error', () => {})
+  await new Promise((resolve) => socket.on('close', resolve))
   const [head = '', ...body] = Buffer.concat(chunks).toString().split('\r\n\r\n')
   const [first = '', ...fields] = head.split('\r\n')
   const headers = new Headers(

@@ -55,7 +55,7 @@ export const slowClients: Fault = {
   },
 }
 
-async function openSocket(server: Server): Promise<Socket> {
+async function openSocket(server: Pick<Server, 'url'>): Promise<Socket> {
   const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
   socket.on('error', () => {})
   await once(socket, 'connect')
@@ -68,13 +68,14 @@ async function idleSockets(server: Server, n: number): Promise<Socket[]> {
   return sockets
 }
 
-/** Milliseconds until the server ends a client that goes on a little at a time. */
-async function lifetime(server: Server, text: string, drip: string): Promise<number> {
+/** Milliseconds until the server ends a client that goes on a little at a time, with a FIN or with a reset. */
+export async function lifetime(server: Pick<Server, 'url'>, text: string, drip: string): Promise<number> {
   const socket = await openSocket(server)
   const begun = performance.now()
   if (text !== '') socket.write(text)
   const timer = setInterval(() => drip !== '' && socket.write(drip), 200)
-  await once(socket, 'close')
+  // Not events.once, which rejects where an error comes first: what is sent to a server that has closed is answered with a reset.
+  await new Promise((resolve) => socket.on('close', resolve))
   clearInterval(timer)
   return performance.now() - begun
 }

@@ -1,7 +1,7 @@
 // Handlers that do everything wrong, each beside jobs that do everything right.
 
 import { audit } from '../audit.js'
-import { type Bench, createFinding, type Fault, inFolder, until } from '../bench.js'
+import { type Bench, createFinding, type Fault, inFolder, until, within } from '../bench.js'
 import { createLedger, submit } from '../client.js'
 import { type Server, start, startOrEnd, withServer } from '../server.js'
 import { noteCrash, witnessed, witnessFolder } from '../witness.js'
@@ -89,13 +89,13 @@ async function misbehave(bench: Bench, folder: string) {
     for (let i = 0; i < 3; i += 1) await submit(server, ledger, { rounds: 2_000 })
     // The answer may die with the process.
     await server.call('POST', '/jobs', { type: 'kills', priority: 1 }).catch(() => null)
-    await server.exit
+    await within('the job has killed the server', server.exit)
     noteCrash(folder)
     count('process killed by a job')
   })
   for (let crashes = 1; crashes < POISON_AFTER; crashes += 1) {
     const server = await startOrEnd(bench, folder, { env })
-    await server?.exit
+    if (server !== null) await withServer(server, () => within('the job has killed the server', server.exit))
     noteCrash(folder)
     count('process killed by a job')
   }

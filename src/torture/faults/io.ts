@@ -1,7 +1,7 @@
 // The disk answers EIO: to the Nth fsync, to the Nth write of a page.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { audit } from '../audit.js'
-import { type Bench, createFinding, type Fault, inFolder, partOf } from '../bench.js'
+import { type Bench, createFinding, type Fault, inFolder, partOf, within } from '../bench.js'
 import { createLedger, type Ledger, startLoad } from '../client.js'
 import { start, startOrEnd, withServer } from '../server.js'
 import { missingPrograms } from '../tools.js'
@@ -72,7 +72,7 @@ async function failOnce(
     const exit = await Promise.race([server.exit, sleep(LOAD_MS)])
     await load.stop()
     if (exit === undefined && !wasHit(server.log())) return count('not reached')
-    const { code } = exit ?? (await server.exit)
+    const { code } = exit ?? (await within('the server ended', server.exit))
     count('ended with 1')
     check(code === 1, `after EIO the process ended with ${code}, not with 1 (N = ${n} of ${calls})`)
     // Whoever was answered after the failure was told that it is not known, or got no answer at all.

@@ -1,5 +1,6 @@
 // Another program holds the write lock of the database.
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -28,8 +29,7 @@ export const foreignLock: Fault = {
         for (let i = 0; i < 20; i += 1) await submit(server, ledger, { rounds: 100 })
         const unlock = await lock(bench, join(folder, 'jobs.db'))
         const load = startLoad(server, ledger, 8)
-        const slowest = await slowestRead(server, LOCKED_MS)
-        await unlock()
+        const slowest = await slowestRead(server, LOCKED_MS).finally(unlock)
         await load.stop()
         check(slowest < FREEZE_MS, `a read took ${Math.round(slowest)} ms while the database was locked`)
         check(ledger.refused.size > 0, 'no submission was refused: was the database locked?')
@@ -48,7 +48,8 @@ async function lock(bench: Bench, file: string): Promise<() => Promise<void>> {
     db.exec('BEGIN IMMEDIATE'); console.log('locked'); process.stdin.on('end', () => process.exit()).resume()`
   const child = spawn(process.execPath, ['-e', script], { stdio: ['pipe', 'pipe', 'inherit'] })
   const ended = new Promise<void>((resolve) => child.on('exit', () => resolve()))
-  await new Promise((resolve) => child.stdout.once('data', resolve))
+  const locked = await Promise.race([once(child.stdout, 'data'), ended])
+  if (locked === undefined) throw new Error('the database could not be locked')
   return () => {
     child.stdin.end()
     return ended

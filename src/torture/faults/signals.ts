@@ -1,7 +1,7 @@
 // SIGTERM: once and twice, during the start, and with jobs that do not listen.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { audit } from '../audit.js'
-import { createFinding, type Fault, inFolder, rounds, until } from '../bench.js'
+import { createFinding, type Fault, inFolder, rounds, until, within } from '../bench.js'
 import { createLedger, startLoad } from '../client.js'
 import { launch, type Server, start, withServer } from '../server.js'
 import { witnessed, witnessFolder } from '../witness.js'
@@ -36,7 +36,7 @@ export const signals: Fault = {
           const begun = performance.now()
           server.child.kill('SIGTERM')
           if (round % 2 === 1) server.child.kill('SIGTERM')
-          const { code } = await server.exit
+          const { code } = await within('the server ended', server.exit)
           await load.stop()
           check(code === 0, `ended with ${code}`)
           check(performance.now() - begun < LONGEST_STOP_MS, `took ${Math.round(performance.now() - begun)} ms to stop`)
@@ -51,7 +51,7 @@ export const signals: Fault = {
         const { child, exit } = launch(bench, folder, { env })
         await sleep((START_MS * i) / DURING_START)
         child.kill('SIGTERM')
-        const { code, signal } = await exit
+        const { code, signal } = await within('the server ended', exit)
         // Before Node has come to jobmill's first line, the system's own answer to the signal holds.
         check(code === 0 || signal === 'SIGTERM', `a signal during the start: ended with ${code ?? signal}`)
         count('signals during the start')
