@@ -1,9 +1,10 @@
 // Claims the best-ranked pending jobs that may run now, or one suspect alone.
 import type { JobWithPayload } from '../../job.js'
 import { pick, type Share } from '../../slot-shares.js'
-import { COLUMNS, parseJob, parseWithPayload, type ValuesWithPayload } from '../job-row.js'
+import { COLUMNS, MAX_LOGS_KEPT, parseJob, parseWithPayload, type ValuesWithPayload } from '../job-row.js'
 import { type Claimed, type ClaimRequest, SUSPECT_AFTER } from '../store.js'
 import type { Queries } from './connection.js'
+import { addCounts, changesFrom, type JobLedger } from './ledger.js'
 import type { Moves } from './moves.js'
 import type { OwnRuns } from './own-runs.js'
 import { readPauses } from './pauses.js'
@@ -22,18 +23,36 @@ const SUSPECT = `status = 'pending' AND reason = 'rescued' AND interruptions >= 
 const TAKEN = `taken AS (UPDATE jobs SET ${STARTED}
   FROM first WHERE jobs.id = first.id AND jobs.run = first.run RETURNING jobs.*)`
 
-/** A whole claim, or an empty row where something comes first: $1 now, $2 node, $3 and $4 shares, $5 slots, $6 wary. */
-const AT_ONCE = `WITH look AS MATERIALIZED (
+/**
+ * A whole claim, or an empty row where something comes first: $1 now, $2 node, $3 and $4 shares, $5 slots, $6 wary. `more`
+ * is known of the heads, and `slot` the number of a slot.
+ */
+const whole = ({ more = '', slot = 'n', counted = '' } = {}) => `WITH look AS MATERIALIZED (
     SELECT EXISTS (SELECT 1 FROM unblocking) OR EXISTS (SELECT 1 FROM jobs WHERE ${LATE})
       OR EXISTS (SELECT 1 FROM jobs WHERE ${DUE}) OR ($6 AND EXISTS (SELECT 1 FROM jobs WHERE ${SUSPECT})) AS more),
   heads AS MATERIALIZED (
     SELECT head.* FROM look CROSS JOIN unnest($3::text[], $4::integer[]) AS share (type, most)
-      CROSS JOIN LATERAL (SELECT id, run, rank ${HEAD}) AS head
+      CROSS JOIN LATERAL (SELECT id, run, rank${more} ${HEAD}) AS head
     WHERE NOT more AND NOT EXISTS (SELECT 1 FROM pauses WHERE pauses.type IN ('', share.type))),
   first AS MATERIALIZED (
-    SELECT id, run, ($5::integer[])[n] AS slot
-    FROM (SELECT id, run, row_number() OVER (ORDER BY rank, id) AS n FROM heads) AS best WHERE n <= cardinality($5)),
-  ${TAKEN} SELECT ${COLUMNS}, payload FROM look LEFT JOIN taken ON NOT more WHERE more OR id IS NOT NULL`
+    SELECT id, run, ($5::integer[])[${slot}] AS slot
+    FROM (SELECT *, row_number() OVER (ORDER BY rank, id) AS n FROM heads) AS best WHERE n <= cardinality($5)),
+  ${TAKEN}${counted} SELECT ${COLUMNS}, payload FROM look LEFT JOIN taken ON NOT more WHERE more OR id IS NOT NULL`
+
+const WHOLE = whole()
+/** After such a job has started, nothing is left to do. */
+const PLAIN = `batch_id IS NULL AND concurrency_key IS NULL AND run < ${MAX_LOGS_KEPT}`
+/** With the counts of the whole transaction ($7 to $12); it fails where one of the best is not plain: there is no slot 0. */
+const AT_ONCE = whole({
+  more: `, ${PLAIN} AS plain`,
+  slot: 'n / plain::integer',
+  counted: `, counted AS (${addCounts(`SELECT $7, status, type, sum(n), sum(bytes), sum(ever) FROM (
+      SELECT * FROM ${changesFrom(8)}
+      UNION ALL SELECT 'pending', type, -1, -bytes, 0 FROM taken
+      UNION ALL SELECT 'processing', type, 1, bytes, 0 FROM taken) AS changes (status, type, n, bytes, ever)
+    GROUP BY status, type HAVING sum(n) <> 0 OR sum(bytes) <> 0 OR sum(ever) <> 0
+    ORDER BY status COLLATE "C", type COLLATE "C"`)})`,
+})
 
 const HEADS = `SELECT head.* FROM unnest($2::text[], $3::integer[]) AS share (type, most)
   CROSS JOIN LATERAL (SELECT id, type, run, rank ${HEAD}) AS head ORDER BY rank, id`
@@ -49,15 +68,23 @@ interface Candidate {
   run: number
 }
 
+export interface ClaimParts {
+  db: Queries
+  ledger: JobLedger
+  rows: Rows
+  moves: Moves
+  upkeep: Upkeep
+  ownRuns: OwnRuns
+}
+
 const NOTHING_DUE = { expired: [], promoted: [], unblocked: [] }
 
 /** Everything here runs inside a transaction that group commit began. */
-export function createClaim(db: Queries, rows: Rows, moves: Moves, upkeep: Upkeep, ownRuns: OwnRuns) {
+export function createClaim({ db, ledger, rows, moves, upkeep, ownRuns }: ClaimParts) {
   const rates = createRates(db)
 
   async function claim(request: ClaimRequest): Promise<Claimed> {
-    const isPlain = request.shares.every(({ reserved, rate }) => reserved === 0 && !rate)
-    const claimed = isPlain ? await atOnce(request) : null
+    const claimed = isPlain(request) ? await inOneStatement(request) : null
     if (claimed !== null) return { ...NOTHING_DUE, claimed, suspect: false, next_at: null }
     const due = await upkeep.fallDue(request.now)
     const { all, types } = await readPauses(db)
@@ -66,10 +93,19 @@ export function createClaim(db: Queries, rows: Rows, moves: Moves, upkeep: Upkee
   }
 
   /** Null: something else comes first. */
-  async function atOnce({ now, node, shares, slots, wary = false }: ClaimRequest): Promise<JobWithPayload[] | null> {
-    const values = [now, node, ...arraysOf(shares, slots.length), slots, wary]
-    const found = await db.values<ValuesWithPayload>(AT_ONCE, values)
-    return found[0]?.[0] === null ? null : started(found)
+  async function inOneStatement(request: ClaimRequest): Promise<JobWithPayload[] | null> {
+    const found = await db.values<ValuesWithPayload>(WHOLE, valuesOf(request))
+    if (found[0]?.[0] === null) return null
+    const jobs = taken(found)
+    rows.started(jobs)
+    await moves.started(jobs)
+    return jobs
+  }
+
+  /** The same, with the counts of its transaction: nothing is left to do but to commit it. */
+  async function atOnce(request: ClaimRequest): Promise<Claimed | null> {
+    const found = await db.values<ValuesWithPayload>(AT_ONCE, [...valuesOf(request), ...ledger.take()])
+    return found[0]?.[0] === null ? null : { ...NOTHING_DUE, claimed: taken(found), suspect: false, next_at: null }
   }
 
   async function stepByStep(request: ClaimRequest): Promise<Pick<Claimed, 'claimed' | 'suspect' | 'next_at'>> {
@@ -116,21 +152,33 @@ export function createClaim(db: Queries, rows: Rows, moves: Moves, upkeep: Upkee
   async function take(candidates: Candidate[], { node, slots, now }: ClaimRequest): Promise<JobWithPayload[]> {
     if (candidates.length === 0) return []
     const [ids, runs] = [candidates.map(({ id }) => id), candidates.map(({ run }) => run)]
-    return started(await db.values<ValuesWithPayload>(TAKE, [now, node, ids, runs, slots.slice(0, ids.length)]))
-  }
-
-  /** In the order of their ranks. */
-  async function started(found: ValuesWithPayload[]): Promise<JobWithPayload[]> {
-    const jobs = found.map(parseWithPayload).sort((a, b) => a.rank - b.rank || (a.id < b.id ? -1 : 1))
-    // Read again without their payloads, which takes less than to copy what was read and leave them out.
-    ownRuns.started(found.map(parseJob))
+    const values = [now, node, ids, runs, slots.slice(0, ids.length)]
+    const jobs = taken(await db.values<ValuesWithPayload>(TAKE, values))
     rows.started(jobs)
     await moves.started(jobs)
     return jobs
   }
 
-  return claim
+  /** In the order of their ranks. */
+  function taken(found: ValuesWithPayload[]): JobWithPayload[] {
+    // Read again without their payloads, which takes less than to copy what was read and leave them out.
+    ownRuns.started(found.map(parseJob))
+    return found.map(parseWithPayload).sort((a, b) => a.rank - b.rank || (a.id < b.id ? -1 : 1))
+  }
+
+  return { claim, atOnce }
 }
+
+/** All that is asked is who comes first. */
+export const isPlain = ({ shares }: ClaimRequest) => shares.every(({ reserved, rate }) => reserved === 0 && !rate)
+
+const valuesOf = ({ now, node, shares, slots, wary = false }: ClaimRequest): unknown[] => [
+  now,
+  node,
+  ...arraysOf(shares, slots.length),
+  slots,
+  wary,
+]
 
 /** Types, and how many of each at the most. */
 function arraysOf(shares: readonly Share[], free: number): [string[], number[]] {

@@ -10,13 +10,28 @@ export interface Lane {
   ledger: Ledger
 }
 
-/** Answers in the order of the inputs. */
-type Work<L> = (lane: L, inputs: unknown[]) => Promise<unknown[]>
+/**
+ * What is done at once for all that ask for it, and needs nothing from what is written at the same moment: it may run in any
+ * lane beside others of its kind, and be answered before those that came first. Answers are in the order of the inputs.
+ */
+export interface Kind<L, I, O> {
+  /** How many jobs an input is about. */
+  jobsOf(input: I): number
+  /** One statement after the other, each with the answers of those before. */
+  work(lane: L, inputs: I[]): Promise<O[]>
+  /**
+   * The same without waiting for an answer: the COMMIT goes out with it. Where something is not as it is nearly always, a
+   * statement fails, nothing has happened, and `work` is done instead. Null, and nothing is sent: this is for `work`.
+   */
+  atOnce?(lane: L, inputs: I[]): Promise<O[]> | O[] | null
+}
 
 interface Write<L> {
-  work: Work<L>
+  /** Null: it has the store for itself. */
+  kind: Kind<L, unknown, unknown> | null
+  work: Kind<L, unknown, unknown>['work']
   input: unknown
-  /** How many jobs it is about, where others like it may be written beside it; null: it has the store for itself. */
+  /** How many jobs it is about, where others of its kind may be written beside it. */
   jobs: number | null
   resolve: (value: unknown) => void
   reject: (reason: unknown) => void
@@ -29,12 +44,8 @@ export interface GroupCommit<L extends Lane> {
    * and rejects; answers come in the order of the writes.
    */
   write<T>(work: () => Promise<T | ServiceError>): Promise<Exclude<T, ServiceError>>
-  /**
-   * The same for what is done at once for all that ask for it one after the other, and needs nothing from what is written
-   * at the same moment: it may run in any lane beside others of its kind, and be answered before those that came first.
-   * `jobsOf` says how many jobs an input is about.
-   */
-  beside<I, O>(work: (lane: L, inputs: I[]) => Promise<O[]>, jobsOf: (input: I) => number): (input: I) => Promise<O>
+  /** The same for what may be written beside others. In a transaction of such writes alone, what was begun first goes first. */
+  beside<I, O>(kind: Kind<L, I, O>): (input: I) => Promise<O>
   /** Resolves when everything written before has been answered. */
   drain(): Promise<void>
 }
@@ -55,6 +66,11 @@ const TRIES = 10
 const MOST = 1_000
 /** With fewer jobs than this a second transaction costs more than waiting for the first one does. */
 const WORTH_A_LANE = 100
+/** Transactions without `atOnce` after one in which it failed: jobs of a kind come together. */
+const CAREFUL = 30
+
+/** The next one is for what the one before could not write; alone, each write has a savepoint of its own. */
+type Way = 'at once' | 'step by step' | 'alone'
 
 type Result = { value: unknown } | { error: unknown }
 
@@ -67,6 +83,9 @@ export function createGroupCommit<L extends Lane>(
   /** The transactions under way. */
   const busy = new Map<L, { exclusive: boolean; done: Promise<void> }>()
   let called = false
+  const kinds: Kind<L, unknown, unknown>[] = []
+  /** Transactions that are still to be written without `atOnce`. */
+  let careful = 0
 
   /** What else this turn of the event loop asks for goes along. */
   function call(): void {
@@ -107,47 +126,61 @@ export function createGroupCommit<L extends Lane>(
   async function flush(lane: L, writes: Write<L>[]): Promise<void> {
     const { db, ledger } = lane
     const begun = performance.now()
-    let alone = false
+    const shared = writes.every(({ kind }) => kind !== null)
+    if (shared) writes.sort((a, b) => placeOf(a) - placeOf(b))
+    let way: Way = shared && careful === 0 ? 'at once' : 'step by step'
+    careful = Math.max(0, careful - 1)
     for (let tries = 1; ; tries += 1) {
       const sent = { commit: false }
       try {
-        const results = await inTransaction(lane, writes, alone, sent)
+        const results = await inTransaction(lane, writes, way, sent)
         onCommit(writes.length, performance.now() - begun)
         return answer(writes, results)
       } catch (error) {
         ledger.forget()
         await db.rollback()
+        // A COMMIT behind a statement that the server has refused does nothing.
+        const open = sent.commit && !isRefusal(error)
         // Whatever is in its way there, the first lane decides; nothing is beside them then.
-        if (lane !== first && !sent.commit) {
-          queue.unshift(...writes.map((write) => ({ ...write, jobs: null })))
+        if (lane !== first && !open) {
+          queue.unshift(...writes.map((write) => ({ ...write, kind: null, jobs: null })))
           return
         }
-        const again = CONFLICTS.includes(codeOf(error)) && tries < TRIES
-        if (!again && (alone || !isOwnFault(error))) return refuse(writes, error, sent.commit)
-        alone ||= !again
+        const another: Way | null = open ? null : nextWay(way, error, tries)
+        if (another === null) return refuse(writes, error, open)
+        if (way === 'at once') careful = CAREFUL
+        way = another
       }
     }
   }
 
-  /** The common case costs no savepoints: only when a write throws is the whole group run again, each in its own. */
-  async function inTransaction(
-    lane: L,
-    writes: Write<L>[],
-    alone: boolean,
-    sent: { commit: boolean },
-  ): Promise<Result[]> {
+  /** Null: there is none, it is refused. */
+  function nextWay(way: Way, error: unknown, tries: number): Way | null {
+    if (way === 'at once') return isRefusal(error) || isOwnFault(error) ? 'step by step' : null
+    if (CONFLICTS.includes(codeOf(error)) && tries < TRIES) return way
+    return way === 'alone' || !isOwnFault(error) ? null : 'alone'
+  }
+
+  const placeOf = ({ kind }: Write<L>) => (kind === null ? -1 : kinds.indexOf(kind))
+
+  /** Only when a write throws is the whole group run again, each in a savepoint of its own. */
+  async function inTransaction(lane: L, writes: Write<L>[], way: Way, sent: { commit: boolean }): Promise<Result[]> {
     const { db, ledger } = lane
     ledger.forget()
     await db.begin()
-    const results: Result[] = []
-    for (const { work, inputs } of alike(writes, alone)) {
-      if (alone) results.push(await runAlone(lane, () => work(lane, inputs)))
-      else results.push(...(await work(lane, inputs)).map((value) => ({ value })))
+    const answers: (Result[] | Promise<Result[]>)[] = []
+    for (const { kind, work, inputs } of alike(writes, way)) {
+      const atOnce = way === 'at once' ? kind?.atOnce?.(lane, inputs) : null
+      if (atOnce != null) answers.push(asResults(atOnce))
+      else if (way === 'alone') answers.push([await runAlone(lane, () => work(lane, inputs))])
+      else answers.push(await asResults(work(lane, inputs)))
     }
     ledger.flush()
     sent.commit = true
-    await db.commit()
-    return results
+    // What fails first is why the rest of it does.
+    for (const outcome of await Promise.allSettled([...answers, db.commit()]))
+      if (outcome.status === 'rejected') throw outcome.reason
+    return (await Promise.all(answers)).flat()
   }
 
   async function runAlone({ db, ledger }: L, work: () => Promise<unknown[]>): Promise<Result> {
@@ -162,18 +195,22 @@ export function createGroupCommit<L extends Lane>(
     }
   }
 
-  function enqueue(work: Work<L>, input: unknown, jobs: number | null): Promise<unknown> {
+  function enqueue(write: Pick<Write<L>, 'kind' | 'work' | 'input' | 'jobs'>): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      queue.push({ work, input, jobs, resolve, reject })
+      queue.push({ ...write, resolve, reject })
       call()
     })
   }
 
   return {
     write: <T>(work: () => Promise<T | ServiceError>) =>
-      enqueue(async () => [await work()], null, null) as Promise<Exclude<T, ServiceError>>,
-    beside: <I, O>(work: (lane: L, inputs: I[]) => Promise<O[]>, jobsOf: (input: I) => number) => {
-      return (input: I) => enqueue(work as Work<L>, input, jobsOf(input)) as Promise<O>
+      enqueue({ kind: null, work: async () => [await work()], input: null, jobs: null }) as Promise<
+        Exclude<T, ServiceError>
+      >,
+    beside<I, O>(of: Kind<L, I, O>) {
+      const kind = of as unknown as Kind<L, unknown, unknown>
+      kinds.push(kind)
+      return (input: I) => enqueue({ kind, work: kind.work, input, jobs: of.jobsOf(input) }) as Promise<O>
     },
     drain: async () => {
       while (busy.size > 0 || queue.length > 0)
@@ -195,14 +232,21 @@ function half(writes: readonly Write<never>[], all: number): number {
 }
 
 /** Neighbours that ask for the same work. */
-function alike<L>(writes: Write<L>[], alone: boolean): { work: Work<L>; inputs: unknown[] }[] {
-  const groups: { work: Work<L>; inputs: unknown[] }[] = []
-  for (const { work, input } of writes) {
+function alike<L>(writes: Write<L>[], way: Way) {
+  const groups: (Pick<Write<L>, 'kind' | 'work'> & { inputs: unknown[] })[] = []
+  for (const { kind, work, input } of writes) {
     const last = groups.at(-1)
-    if (!alone && last?.work === work) last.inputs.push(input)
-    else groups.push({ work, inputs: [input] })
+    if (way !== 'alone' && last?.work === work) last.inputs.push(input)
+    else groups.push({ kind, work, inputs: [input] })
   }
   return groups
+}
+
+function asResults(values: Promise<unknown[]> | unknown[]): Promise<Result[]> {
+  const results = Promise.resolve(values).then((all) => all.map((value) => ({ value })))
+  // Looked at when all is sent.
+  results.catch(() => {})
+  return results
 }
 
 function answer(writes: Write<never>[], results: Result[]): void {
@@ -218,6 +262,9 @@ function refuse(writes: Write<never>[], error: unknown, committing: boolean): vo
   const refusal = asServiceError(error, committing)
   for (const { reject } of writes) reject(refusal)
 }
+
+/** The server has answered, and the connection goes on. */
+const isRefusal = (error: unknown) => error instanceof pg.DatabaseError && !isLost(error)
 
 /** What is wrong with one write and no other: a value that does not fit (class 22), a rule of a table (23), or our own code. */
 function isOwnFault(error: unknown): boolean {

@@ -3,7 +3,7 @@
 import type { DigestRules } from '../../digests/events.js'
 import type { Rules } from '../../job.js'
 import type { Claimed, ClaimRequest } from '../store.js'
-import { createClaim } from './claim.js'
+import { createClaim, isPlain } from './claim.js'
 import type { Connection } from './connection.js'
 import type { JobLedger } from './ledger.js'
 import type { LostClaims } from './lost-claims.js'
@@ -29,11 +29,11 @@ export function createLane(db: Connection, ledger: JobLedger, options: LaneOptio
   const moves = createMoves(db, rows, digests)
   const upkeep = createUpkeep(db, rows, moves, node)
   const outside = createOutside(db, ledger)
-  const claim = createClaim(db, rows, moves, upkeep, ownRuns)
+  const { claim, atOnce } = createClaim({ db, ledger, rows, moves, upkeep, ownRuns })
 
   async function claimOne(request: ClaimRequest): Promise<Claimed> {
     await lostClaims.release(request, rows, moves)
-    await outside.foldWhereDue()
+    if (outside.isDue()) await outside.fold()
     return claim(request)
   }
 
@@ -49,6 +49,16 @@ export function createLane(db: Connection, ledger: JobLedger, options: LaneOptio
       for (const request of requests) answers.push(await claimOne(request))
       return answers
     },
-    settle: createSettle(rows, moves, ownRuns),
+    /**
+     * Sends the claim, and the counts of the transaction, which is to be committed at once; null where more than that is to
+     * be done. Answers null where something else comes first.
+     */
+    claimAtOnce(requests: readonly ClaimRequest[]): Promise<(Claimed | null)[]> | null {
+      const [request, ...others] = requests
+      if (request === undefined || others.length > 0 || !isPlain(request)) return null
+      if (!lostClaims.isEmpty() || outside.isDue()) return null
+      return atOnce(request).then((claimed) => [claimed])
+    },
+    ...createSettle({ db, ledger, rows, moves, ownRuns, rules, digests }),
   }
 }

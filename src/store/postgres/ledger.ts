@@ -32,9 +32,22 @@ export interface JobLedger extends Ledger {
   counted(jobs: Omit<CountRow, 'ever'>): void
   moved(before: Counted, after: Counted): void
   removed(job: Counted): void
+  /** What this transaction has changed so far, as values of `addCounts`: they are written by who asks for them. */
+  take(): unknown[]
   /** With what this transaction has changed so far. */
   standings(): Promise<Standings>
 }
+
+/** The columns of `take()`, which has `part` before them. */
+const CHANGES = ['status', 'type', 'n', 'bytes', 'ever'] as const
+export const changesFrom = (first: number) =>
+  `unnest($${first}::text[], $${first + 1}::text[], $${first + 2}::bigint[], $${first + 3}::bigint[], $${first + 4}::bigint[])
+   AS changes (${CHANGES})`
+/** Adds what `select` finds: rows of all columns, in the order of status and type, so that no two nodes wait for each other's. */
+export const addCounts = (select: string) => `INSERT INTO counts AS c (part, ${CHANGES}) ${select}
+  ON CONFLICT (part, status, type)
+  DO UPDATE SET n = c.n + excluded.n, bytes = c.bytes + excluded.bytes, ever = c.ever + excluded.ever`
+const FLUSH = addCounts(`SELECT $1, * FROM ${changesFrom(2)}`)
 
 /** Parts that there are at the most: each node takes two, others may share them. */
 const PARTS = 32
@@ -80,18 +93,15 @@ export function createLedger(db: Queries, node: string, lane: 0 | 1 = 0): JobLed
       }
     },
 
-    flush() {
-      // In one order, so that no two nodes wait for each other's rows.
+    take() {
       const rows = pairs().filter(({ n, bytes, ever }) => n !== 0 || bytes !== 0 || ever !== 0)
       rows.sort((a, b) => (a.status + a.type < b.status + b.type ? -1 : 1))
-      if (rows.length === 0) return
-      db.send(
-        `INSERT INTO counts AS c (part, status, type, n, bytes, ever)
-         SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[])
-         ON CONFLICT (part, status, type)
-         DO UPDATE SET n = c.n + excluded.n, bytes = c.bytes + excluded.bytes, ever = c.ever + excluded.ever`,
-        [part, ...(['status', 'type', 'n', 'bytes', 'ever'] as const).map((name) => rows.map((row) => row[name]))],
-      )
+      changes = new Map()
+      return [part, ...CHANGES.map((name) => rows.map((row) => row[name]))]
+    },
+    flush() {
+      const values = this.take()
+      if ((values[1] as unknown[]).length > 0) db.send(FLUSH, values)
     },
     mark: () => new Map(changes),
     forget(mark) {

@@ -28,6 +28,8 @@ export function createLostClaims() {
       }
     },
 
+    isEmpty: () => lost.length === 0,
+
     /** Lets go of what such claims took, uncharged. Runs inside the transaction of the next claim. */
     async release(request: ClaimRequest, rows: Rows, moves: Moves): Promise<void> {
       const { node, now } = request

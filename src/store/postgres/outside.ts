@@ -42,8 +42,6 @@ export function createOutside(db: Queries, ledger: JobLedger) {
 
   return {
     fold,
-    async foldWhereDue(): Promise<void> {
-      if (performance.now() >= next_at) await fold()
-    },
+    isDue: () => performance.now() >= next_at,
   }
 }

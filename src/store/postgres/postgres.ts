@@ -128,18 +128,24 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
 
   /** Of the last claim: a node with many free slots and little to run claims few. */
   let lately = 0
-  const claim = commits.beside<ClaimRequest, Claimed>(
-    async (lane, requests) => {
-      const answers = await lane.claim(requests)
-      lately = answers.at(-1)?.claimed.length ?? 0
-      return answers
-    },
-    ({ slots }) => Math.min(slots.length, lately),
-  )
-  const settle = commits.beside<readonly Ending[], Settled>(
-    (lane, calls) => lane.settle(calls),
-    ({ length }) => length,
-  )
+  const settle = commits.beside<readonly Ending[], Settled>({
+    jobsOf: ({ length }) => length,
+    work: (lane, calls) => lane.settle(calls),
+    atOnce: (lane, calls) => lane.settleAtOnce(calls),
+  })
+  const jobsOf = ({ slots }: ClaimRequest) => Math.min(slots.length, lately)
+  const claimWhole = commits.beside<ClaimRequest, Claimed>({ jobsOf, work: (lane, requests) => lane.claim(requests) })
+  // The last one: it writes the counts of all that was begun before.
+  const claimAtOnce = commits.beside<ClaimRequest, Claimed | null>({
+    jobsOf,
+    work: (lane, requests) => lane.claim(requests),
+    atOnce: (lane, requests) => lane.claimAtOnce(requests),
+  })
+  async function claim(request: ClaimRequest): Promise<Claimed> {
+    const answer = (await claimAtOnce(request)) ?? (await claimWhole(request))
+    lately = answer.claimed.length
+    return answer
+  }
 
   return {
     submit: (jobs, bounds, batch) => commits.write(() => submissions.submit(jobs, bounds, batch)),

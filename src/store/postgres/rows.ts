@@ -14,7 +14,6 @@ import {
   ended,
   MAX_ATTEMPTS_KEPT,
   MAX_LOGS_KEPT,
-  MUTABLE,
   NEW,
   parseJob,
   parseWithPayload,
@@ -26,17 +25,13 @@ import type { ProgressReport } from '../store.js'
 import type { Queries } from './connection.js'
 import type { JobLedger } from './ledger.js'
 import { noteLeftovers } from './leftovers.js'
+import { arrays, BESIDE, type Change, column, writeBack } from './write-back.js'
 
 /** A job and the step that it is to take. */
 export interface Move<J extends Job = Job> {
   job: J
   step: Step
   now: number
-}
-
-interface Change<J extends Job> {
-  before: J
-  after: J
 }
 
 interface Taken<J extends Job = Job> extends Change<J> {
@@ -58,25 +53,6 @@ interface Beside {
 
 export type Rows = ReturnType<typeof createRows>
 
-const TYPES: Partial<Record<keyof Job, string>> = {
-  progress: 'integer',
-  priority: 'integer',
-  attempt: 'integer',
-  max_attempts: 'integer',
-  run: 'integer',
-  interruptions: 'integer',
-  slot: 'integer',
-}
-const NUMBERS: readonly (keyof Job)[] = [
-  ...(['created_at', 'updated_at', 'run_at', 'start_by', 'started_at', 'finished_at', 'rank', 'timeout_ms'] as const),
-  ...(['cancel_requested_at', 'payload_bytes', 'bytes'] as const),
-]
-const typeOf = (name: keyof Job) => TYPES[name] ?? (NUMBERS.includes(name) ? 'bigint' : 'text')
-
-/** `$first::type[], …`, one array a column. */
-const arrays = (names: readonly (keyof Job)[], first: number) =>
-  names.map((name, i) => `$${first + i}::${typeOf(name)}[]`).join(', ')
-
 const WITH_PAYLOAD = `${COLUMNS}, payload`
 const INSERT = `INSERT INTO jobs (${NEW}, payload) SELECT * FROM unnest(${arrays(NEW, 1)}, $${NEW.length + 1}::text[])`
 
@@ -89,34 +65,6 @@ export const STARTED = `status = 'processing', attempt = attempt + 1, run = jobs
   reason = 'claimed', reason_detail =
     'attempt ' || attempt + 1 || ' of ' || max_attempts || ' runs in slot ' || first.slot || ' of ' || $2::text`
 
-type Columns = readonly (typeof MUTABLE)[number][]
-
-/**
- * Guarded by all that another node may have changed meanwhile. $1 to $4 are what they were, then comes an array for each of
- * `each`, then one value for each of `same`, which all of them have.
- */
-const write = (each: Columns, same: Columns = []) => `UPDATE jobs SET ${[
-  ...each.map((name) => `${name} = new.${name}`),
-  ...same.map((name, i) => `${name} = $${5 + each.length + i}::${typeOf(name)}`),
-]}
-  FROM unnest($1::text[], $2::text[], $3::integer[], $4::bigint[], ${arrays(each, 5)})
-    AS new (id, was, was_run, was_cancelled, ${each})
-  WHERE jobs.id = new.id AND jobs.status = new.was AND jobs.run = new.was_run
-    AND jobs.cancel_requested_at IS NOT DISTINCT FROM new.was_cancelled
-  RETURNING jobs.id`
-/** What the step `complete` changes; every other step may change anything. */
-const COMPLETED = {
-  each: ['updated_at', 'finished_at', 'result', 'artifacts', 'bytes'],
-  same: ['status', 'progress', 'reason', 'reason_detail', 'error'],
-} as const satisfies Record<string, Columns>
-const [MOVE, COMPLETE] = [write(MUTABLE), write(COMPLETED.each, COMPLETED.same)]
-/**
- * What belongs to those that were written. Asked once they are: whoever came to wait for one while it was locked is seen.
- * Most jobs have none of it, and writes of other tables cost, though they find nothing.
- */
-const BESIDE = `SELECT DISTINCT 'awaited' AS what, on_id AS id FROM dependencies WHERE on_id = ANY($1::text[]) AND open
-  UNION ALL SELECT 'key', id FROM keys WHERE id = ANY($1::text[]) AND kind = 'unique'
-  UNION ALL SELECT 'checkpoint', id FROM checkpoints WHERE id = ANY($1::text[])`
 /** Of a run that is over: what it was, and how it ended. */
 const RUN = ['id', 'run', 'attempt', 'node', 'slot', 'started_at'] as const
 const OVER = ['finished_at', 'reason', 'reason_detail', 'outcome', 'error'] as const
@@ -133,19 +81,9 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
   /** Writes those that still are as they were when they were read, and answers which they are. */
   async function save<J extends Job>(changes: readonly Change<J>[], locked = true) {
     if (changes.length === 0) return { moved: new Set<string>(), awaited: [] }
-    const first = changes[0]?.after as J
-    const completes = changes.every(({ after }) => after.status === 'completed')
-    const { each, same } = completes ? COMPLETED : { each: MUTABLE, same: [] }
     const turned = changes.filter(({ before, after }) => isFinal(before.status) !== isFinal(after.status))
     const [written, beside] = await Promise.all([
-      db.all<{ id: string }>(completes ? COMPLETE : MOVE, [
-        changes.map(({ before }) => before.id),
-        changes.map(({ before }) => before.status),
-        changes.map(({ before }) => before.run),
-        column(changes, ({ before }) => before.cancel_requested_at),
-        ...each.map((name) => column(changes, ({ after }) => stored(after, name))),
-        ...same.map((name) => stored(first, name)),
-      ]),
+      db.all<{ id: string }>(...writeBack(changes)),
       turned.length > 0 ? db.all<Beside>(BESIDE, [turned.map(({ after }) => after.id)]) : [],
     ])
     if (locked && written.length !== changes.length) throw new Error('a job changed under a transaction')
@@ -287,10 +225,4 @@ function runOf(run: Job, end: Job, asked: Pick<Step, 'verb'>) {
   const outcome = ended(end, asked)
   const error = outcome === 'retry' || outcome === 'fail' ? stored(end, 'error') : null
   return { ...run, finished_at: finished_at ?? updated_at, reason, reason_detail, outcome, error }
-}
-
-/** Where there is none at all, an empty array: unnest() fills up with NULL. */
-function column<T>(items: readonly T[], of: (item: T) => string | number | null): (string | number | null)[] {
-  const values = items.map(of)
-  return values.some((value) => value !== null) ? values : []
 }
