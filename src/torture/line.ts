@@ -27,7 +27,6 @@ interface Pair {
   here: Socket
   there: Socket
   dead: boolean
-  committing: boolean
 }
 
 export async function openLine(to: string): Promise<Line> {
@@ -39,15 +38,13 @@ export async function openLine(to: string): Promise<Line> {
   let lost = 0
 
   const server = createServer((here) => {
-    const pair = { here, there: connect(Number(port), hostname), dead: swallowing, committing: false }
+    const pair = { here, there: connect(Number(port), hostname), dead: swallowing }
     pairs.add(pair)
     pass(pair, 'here', 'there')
     pass(pair, 'there', 'here')
-    here.on('data', (bytes) => {
-      pair.committing = losing && bytes.includes('COMMIT')
-    })
-    pair.there.prependListener('data', () => {
-      if (!pair.committing) return
+    // The server says so when it has committed.
+    pair.there.prependListener('data', (bytes) => {
+      if (!losing || !bytes.includes('COMMIT')) return
       lost += 1
       end(pair)
     })

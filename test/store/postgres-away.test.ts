@@ -166,7 +166,6 @@ async function openProxy(target: string) {
 
   const proxy = createServer((client) => {
     const upstream = connect(Number(port), hostname)
-    let committing = false
     const end = () => {
       client.destroy()
       upstream.destroy()
@@ -177,16 +176,15 @@ async function openProxy(target: string) {
       socket.on('close', end)
     }
     client.on('data', (data) => {
-      const commits = cut !== null && data.includes('COMMIT')
-      if (commits && cut === 'before') {
+      if (cut === 'before' && data.includes('COMMIT')) {
         cut = null
         return end()
       }
-      committing ||= commits
       if (!swallows) upstream.write(data)
     })
     upstream.on('data', (data) => {
-      if (committing) {
+      // The server says so when it has committed.
+      if (cut === 'after' && data.includes('COMMIT')) {
         cut = null
         return end()
       }

@@ -63,11 +63,8 @@ describe.skipIf(postgresMissing !== null)(`two transactions at once (${postgresM
   }
 
   /** Two lists of jobs that run, each long enough for a transaction of its own. */
-  async function twoLists(store: Store): Promise<[JobWithPayload[], JobWithPayload[]]> {
-    await store.submit(
-      Array.from({ length: 2 * MANY }, () => aJob()),
-      NO_BOUNDS,
-    )
+  async function twoLists(store: Store, aNew = () => aJob()): Promise<[JobWithPayload[], JobWithPayload[]]> {
+    await store.submit(Array.from({ length: 2 * MANY }, aNew), NO_BOUNDS)
     const [one, other] = await Promise.all([claim(store, 1, MANY), claim(store, 1 + MANY, MANY)])
     expect(new Set([...one, ...other].map(({ id }) => id)).size).toBe(2 * MANY)
     return [one, other]
@@ -134,20 +131,40 @@ describe.skipIf(postgresMissing !== null)(`two transactions at once (${postgresM
     expect((await store.counts()).a?.now.processing).toBeUndefined()
   })
 
-  test('a second transaction whose connection is cut is made again, and nothing happens twice', async () => {
+  const cutWaiting = () =>
+    server.ask(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+       WHERE datname = current_database() AND wait_event_type = 'Lock' AND backend_type = 'client backend'`,
+    )
+
+  test('a second transaction whose connection is cut before its COMMIT is sent is made again', async () => {
     const store = await warmedUp()
     const before = (await store.counts()).a?.ever.completed ?? 0
-    const [one, other] = await twoLists(store)
+    // Ends of jobs with keys are settled step by step.
+    const [one, other] = await twoLists(store, () => aJob({ concurrency_key: randomUUID() }))
     const letGo = await held(other[0] as JobWithPayload)
     const ends = [settle(store, one), settle(store, other)]
     expect(await ends[0]).toBe(MANY)
     await until('it waits for the row', async () => (await transactions()).waiting === 1)
-    await server.ask(
-      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-       WHERE datname = current_database() AND wait_event_type = 'Lock' AND backend_type = 'client backend'`,
-    )
+    await cutWaiting()
     await letGo()
     expect(await ends[1]).toBe(MANY)
+    expect((await store.counts()).a?.ever.completed).toBe(before + 2 * MANY)
+    expect(store.failure()).toBeNull()
+  })
+
+  test('of a second transaction that is cut behind its COMMIT nobody knows; told again, nothing happens twice', async () => {
+    const store = await warmedUp()
+    const before = (await store.counts()).a?.ever.completed ?? 0
+    const [one, other] = await twoLists(store)
+    const letGo = await held(other[0] as JobWithPayload)
+    const ends = [settle(store, one), settle(store, other).catch((error) => error)]
+    expect(await ends[0]).toBe(MANY)
+    await until('it waits for the row', async () => (await transactions()).waiting === 1)
+    await cutWaiting()
+    await letGo()
+    expect(await ends[1]).toMatchObject({ code: 'outcome_unknown' })
+    expect(await settle(store, other)).toBe(MANY)
     expect((await store.counts()).a?.ever.completed).toBe(before + 2 * MANY)
     expect(store.failure()).toBeNull()
   })
