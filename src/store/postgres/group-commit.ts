@@ -14,7 +14,7 @@ export interface Lane {
  * What is done at once for all that ask for it, and needs nothing from what is written at the same moment: it may run in any
  * lane beside others of its kind, and be answered before those that came first. Answers are in the order of the inputs.
  */
-export interface Kind<L, I, O> {
+interface Kind<L, I, O> {
   /** How many jobs an input is about. */
   jobsOf(input: I): number
   /** One statement after the other, each with the answers of those before. */
