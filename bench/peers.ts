@@ -7,8 +7,8 @@ import { inFolder } from './processes.js'
 import { BATCH, LIST, SLOTS, type Way } from './store-jobs.js'
 
 const JOBS = 20_000
-/** With few slots each job waits for the disk. */
-const SLOT_JOBS = 2_000
+/** With few slots a job takes longer. */
+const SLOT_JOBS = 8_000
 const WAITING = 200_000
 
 export async function peers(rounds: number): Promise<void> {

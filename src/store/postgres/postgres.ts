@@ -26,6 +26,7 @@ import { createSchedules } from './schedules.js'
 import { createStanding } from './standing.js'
 import { createRecall, createSubmissions } from './submit.js'
 import { UPKEEP_STEP } from './upkeep.js'
+import { createVacuum } from './vacuum.js'
 
 export interface PostgresOptions {
   /** postgres://… */
@@ -94,6 +95,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   const [readDigests, batches] = [createDigests(reader, digests), createBatches(reader)]
   const readSchedules = createSchedules(reader, readDigests)
   const standing = createStanding(reader)
+  const vacuum = createVacuum(connection, reader)
 
   async function renew(reports: readonly ProgressReport[]): Promise<Renewal> {
     const held = await rows.report(reports)
@@ -144,6 +146,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   async function claim(request: ClaimRequest): Promise<Claimed> {
     const answer = (await claimAtOnce(request)) ?? (await claimWhole(request))
     lately = answer.claimed.length
+    vacuum.claimed(lately)
     return answer
   }
 
@@ -214,6 +217,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
     cluster,
     async close() {
       await commits.drain()
+      await vacuum.close()
       await cluster.leave(db)
       await Promise.all([db.close(), another.close(), reader.close()])
     },
