@@ -69,7 +69,7 @@ export async function inCluster<T>(
       return await body(await startCluster(bench, options, { folder, postgres, nodes, over: over.signal }))
     } finally {
       over.abort()
-      await Promise.all(nodes.map((node) => node.kill('SIGKILL')))
+      await Promise.allSettled(nodes.map((node) => node.kill('SIGKILL')))
       await postgres.remove()
     }
   })

@@ -4,9 +4,11 @@ import { connect, createServer, type Socket } from 'node:net'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { JobWithPayload } from '../../src/job.js'
 import type { Submission } from '../../src/new-job.js'
+import { openConnection } from '../../src/store/postgres/connection.js'
 import { openPostgresStore } from '../../src/store/postgres/postgres.js'
 import type { Store } from '../../src/store/store.js'
 import { postgresMissing, usePostgres } from '../support/postgres.js'
+import { until } from '../support/until.js'
 import { RULES } from './conformance.js'
 import { aJob, complete, DIGESTS, expectCountsToFit, ids, NO_BOUNDS, T0, wholly } from './suite/stage.js'
 
@@ -45,12 +47,21 @@ describe.skipIf(postgresMissing !== null)(`a turn in one piece (${postgresMissin
   async function listen() {
     const { hostname, port, pathname, username, password } = new URL(server.url())
     const pieces: string[] = []
+    let losing = false
     const sockets: Socket[] = []
     const proxy = createServer((client) => {
       const upstream = connect(Number(port), hostname)
       for (const socket of [client, upstream]) sockets.push(socket.on('error', () => {}))
       client.on('data', (data) => void pieces.push(data.toString('latin1')))
-      client.pipe(upstream).pipe(client)
+      client.pipe(upstream)
+      upstream.on('data', (data) => {
+        // The server says so when it has committed.
+        if (!losing || !data.includes('COMMIT')) return void client.write(data)
+        losing = false
+        client.destroy()
+        upstream.destroy()
+      })
+      upstream.on('close', () => client.destroy())
     })
     await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
     onTestFinished(() => {
@@ -63,6 +74,10 @@ describe.skipIf(postgresMissing !== null)(`a turn in one piece (${postgresMissin
       url: `postgres://${login}@127.0.0.1:${own}${pathname}`,
       /** Of transactions, since it was asked last. */
       pieces: () => pieces.splice(0).filter((piece) => /BEGIN|COMMIT|ROLLBACK/.test(piece)),
+      /** The answer to the next COMMIT does not come. */
+      lose: () => {
+        losing = true
+      },
     }
   }
 
@@ -75,17 +90,19 @@ describe.skipIf(postgresMissing !== null)(`a turn in one piece (${postgresMissin
   test('goes out as one piece, and its counts fit', async () => {
     const line = await listen()
     const store = await openStore({ source: line.url })
-    const jobs = await add(store, ...Array.from({ length: 6 }, () => ({})))
-    await claim(store)
-    const [one, other] = [await claim(store), jobs.slice(4)]
-    line.pieces()
-    const { ended, claimed } = await turn(store, one)
-    const [piece, ...more] = line.pieces()
-    expect(piece).toMatch(/BEGIN.*COMMIT/s)
-    expect(more).toEqual([])
-    expect(ended.map((job) => job?.status)).toEqual(['completed', 'completed'])
-    expect(ids(claimed)).toEqual(ids(other))
-    await expectCountsToFit(store)
+    await add(store, ...Array.from({ length: 20 }, () => ({})))
+    let running = await claim(store)
+    await until('a turn needs one piece', async () => {
+      // Once a second a claim has something else to do.
+      line.pieces()
+      const { ended, claimed } = await turn(store, running)
+      expect(ended.map((job) => job?.status)).toEqual(['completed', 'completed'])
+      expect(claimed).toHaveLength(2)
+      running = claimed
+      await expectCountsToFit(store)
+      const [piece = '', ...more] = line.pieces()
+      return more.length === 0 && /BEGIN.*COMMIT/s.test(piece)
+    })
   })
 
   test.each<[string, Partial<Submission>]>([
@@ -110,7 +127,8 @@ describe.skipIf(postgresMissing !== null)(`a turn in one piece (${postgresMissin
       await expectCountsToFit(store)
       await end(store, ...claimed)
       await expectCountsToFit(store)
-      if (batch !== undefined) expect((await store.batch('b'))?.jobs).toMatchObject({ completed: 1 })
+      if (batch !== undefined)
+        expect((await store.batch('b'))?.jobs).toMatchObject({ completed: 1, processing: 0, pending: 0 })
     },
   )
 
@@ -125,19 +143,62 @@ describe.skipIf(postgresMissing !== null)(`a turn in one piece (${postgresMissin
     await expectCountsToFit(store)
   })
 
-  test('a job that another node was asked to cancel ends as it is told, its neighbours beside it', async () => {
+  test('where a job has fallen due before it, the ends are written once, and what is due is claimed', async () => {
+    const store = await openStore()
+    await add(store, {})
+    const running = await claim(store)
+    // It was to run at T0, and is the only one to claim.
+    const late = aJob({ run_at: T0 }, T0 - 1_000)
+    await store.submit([late], NO_BOUNDS)
+    const { ended, claimed } = await turn(store, running)
+    expect(ended).toMatchObject([{ status: 'completed' }])
+    expect(claimed).toMatchObject([{ id: late.id, status: 'processing', run: 1 }])
+    await expectCountsToFit(store)
+  })
+
+  test('a job that another node was asked to cancel ends as it is told, its neighbours and a claim beside it', async () => {
     const schema = `turns_${randomUUID()}`
     const store = await openStore({ schema })
     const other = await openStore({ schema, node: 'node-2' })
-    await add(store, {}, {})
+    const jobs = await add(store, {}, {}, {})
     const running = await claim(store)
     await other.cancel(running[0]?.id as string, 'no more', T0 + 5)
-    const { ended } = await end(store, ...running)
+    const { ended, claimed } = await turn(store, running)
     expect(ended.map((job) => [job?.status, job?.cancel_requested_at])).toEqual([
       ['cancelled', T0 + 5],
       ['completed', null],
     ])
+    expect(claimed).toMatchObject([{ id: jobs[2]?.id, run: 1 }])
     await expectCountsToFit(store)
+  })
+
+  test('where its answer is lost, the ends are written once, and what it claimed is claimed again', async () => {
+    const line = await listen()
+    const store = await openStore({ source: line.url })
+    const [, next] = await add(store, {}, {})
+    const running = await claim(store, 1)
+    line.lose()
+    const outcomes = await Promise.allSettled([end(store, ...running), claim(store)])
+    expect(outcomes).toMatchObject([{ reason: { code: 'outcome_unknown' } }, { reason: { code: 'outcome_unknown' } }])
+    const { ended } = await until('it is connected again', () => end(store, ...running).catch(() => null))
+    expect(ended).toEqual([null])
+    expect(await claim(store)).toMatchObject([{ id: next?.id, run: 2, attempt: 1 }])
+    expect((await store.counts()).a).toMatchObject({ ever: { completed: 1 } })
+    await expectCountsToFit(store)
+  })
+
+  test('a value that cannot be sent is refused where it is sent, not left out of what is committed', async () => {
+    const db = openConnection({ source: server.url(), schema: 'public', node: 'node-1' })
+    onTestFinished(() => db.close())
+    await db.begin()
+    const unreadable = {
+      toString() {
+        throw new RangeError('too long')
+      },
+    }
+    expect(() => db.send('SELECT $1::text[]', [[unreadable]])).toThrow('too long')
+    await expect(db.run('SELECT $1::text[]', [[unreadable]])).rejects.toThrow('too long')
+    await db.rollback()
   })
 
   test('a run that is told to have ended twice in one moment ends once', async () => {

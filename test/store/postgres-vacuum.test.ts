@@ -42,6 +42,6 @@ describe.skipIf(postgresMissing !== null)(`the table of jobs (${postgresMissing 
     expect(await vacuums()).toBe(0)
     await run(MANY)
     // The server may not have counted yet what is dead.
-    await until('it is vacuumed', async () => (await vacuums()) === 1 || run(LIST).then(() => false))
+    await until('it is vacuumed', async () => (await vacuums()) >= 1 || run(LIST).then(() => false))
   })
 })

@@ -11,7 +11,10 @@ export interface Queries {
   values<V extends unknown[]>(text: string, values: readonly unknown[]): Promise<V[]>
   /** How many rows `text` changed. */
   run(text: string, values?: readonly unknown[]): Promise<number>
-  /** Inside a transaction, without waiting for the answer: where it fails, so does the rest of the transaction. */
+  /**
+   * Inside a transaction, without waiting for the answer: where it fails, so does the rest of the transaction. Throws where
+   * a value cannot be sent.
+   */
   send(text: string, values?: readonly unknown[]): void
 }
 
@@ -131,12 +134,12 @@ export function openConnection(options: ConnectionOptions): Connection {
     return { name, text, values: values.map(storable), rowMode } as pg.QueryConfig
   }
 
-  async function ask(text: string, values: readonly unknown[], rowMode?: 'array'): Promise<pg.QueryResult> {
+  async function ask(question: pg.QueryConfig): Promise<pg.QueryResult> {
     const mine = connected()
     try {
       const there = await mine
       cork(there)
-      const result = await there.query(named(text, values, rowMode))
+      const result = await there.query(question)
       trouble = null
       return result
     } catch (error) {
@@ -147,9 +150,11 @@ export function openConnection(options: ConnectionOptions): Connection {
     }
   }
 
+  /** Throws, and nothing is asked, where a value cannot be sent: whoever does not wait for the answer has to know. */
   function query(text: string, values: readonly unknown[] = [], rowMode?: 'array'): Promise<pg.QueryResult> {
-    if (inTransaction) return ask(text, values, rowMode)
-    const answer = last.then(() => ask(text, values, rowMode))
+    const question = named(text, values, rowMode)
+    if (inTransaction) return ask(question)
+    const answer = last.then(() => ask(question))
     last = answer.catch(() => {})
     return answer
   }
@@ -168,7 +173,7 @@ export function openConnection(options: ConnectionOptions): Connection {
       inTransaction = false
       await last
       failed = null
-      ask('BEGIN', []).catch(() => {})
+      ask({ text: 'BEGIN' }).catch(() => {})
       inTransaction = true
     },
     async commit() {

@@ -141,6 +141,7 @@ export function createGroupCommit<L extends Lane>(
         await db.rollback()
         // A COMMIT behind a statement that the server has refused does nothing.
         const open = sent.commit && !isRefusal(error)
+        if (way === 'at once') careful = CAREFUL
         // Whatever is in its way there, the first lane decides; nothing is beside them then.
         if (lane !== first && !open) {
           queue.unshift(...writes.map((write) => ({ ...write, kind: null, jobs: null })))
@@ -148,7 +149,6 @@ export function createGroupCommit<L extends Lane>(
         }
         const another: Way | null = open ? null : nextWay(way, error, tries)
         if (another === null) return refuse(writes, error, open)
-        if (way === 'at once') careful = CAREFUL
         way = another
       }
     }
@@ -156,8 +156,9 @@ export function createGroupCommit<L extends Lane>(
 
   /** Null: there is none, it is refused. */
   function nextWay(way: Way, error: unknown, tries: number): Way | null {
-    if (way === 'at once') return isRefusal(error) || isOwnFault(error) ? 'step by step' : null
-    if (CONFLICTS.includes(codeOf(error)) && tries < TRIES) return way
+    const again = CONFLICTS.includes(codeOf(error)) && tries < TRIES
+    if (way === 'at once') return again || isOwnFault(error) ? 'step by step' : null
+    if (again) return way
     return way === 'alone' || !isOwnFault(error) ? null : 'alone'
   }
 

@@ -51,7 +51,9 @@ export interface PostgresOptions {
 const SETUP_TIMEOUTS: Timeouts = { connect: 3_000, statement: 1_800_000, answer: 1_801_000 }
 
 /** What the second lane cannot do at once is done in the first: nobody is to wait for it. */
-const SECOND_TIMEOUTS: Timeouts = { connect: 3_000, statement: 1_500, answer: 2_000, lock: 200 }
+const SECOND_TIMEOUTS: Timeouts = { connect: 3_000, statement: 1_500, answer: 6_000, lock: 200 }
+/** Claims that are not tried at once after one before which something else came: it often comes again. */
+const STEPWISE = 30
 
 /** @throws StoreOpenError where the database cannot be used */
 export async function openPostgresStore(options: PostgresOptions, rules: Rules): Promise<Store> {
@@ -143,8 +145,11 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
     work: (lane, requests) => lane.claim(requests),
     atOnce: (lane, requests) => lane.claimAtOnce(requests),
   })
+  let stepwise = 0
   async function claim(request: ClaimRequest): Promise<Claimed> {
-    const answer = (await claimAtOnce(request)) ?? (await claimWhole(request))
+    const atOnce = stepwise > 0 ? null : await claimAtOnce(request)
+    stepwise = atOnce === null && stepwise === 0 ? STEPWISE : Math.max(0, stepwise - 1)
+    const answer = atOnce ?? (await claimWhole(request))
     lately = answer.claimed.length
     vacuum.claimed(lately)
     return answer

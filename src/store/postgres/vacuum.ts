@@ -11,8 +11,8 @@ const LOOK_AGAIN_MS = 1_000
 const SHARE = 0.1
 /** After a failure. */
 const REST_MS = 60_000
-/** A large table takes its time, and nothing waits for it. */
-const TIMEOUTS = { connect: 3_000, statement: 600_000, answer: 601_000 }
+/** A table that takes longer is left to autovacuum, which gives way to who changes the table. */
+const TIMEOUTS = { connect: 3_000, statement: 60_000, answer: 61_000 }
 
 export interface Vacuum {
   /** So many jobs were claimed. */
@@ -25,36 +25,38 @@ export function createVacuum(options: ConnectionOptions, reader: Queries): Vacuu
   let claimed = 0
   let next_at = 0
   let db: Connection | null = null
-  let running: Promise<void> | null = null
+  let running = false
   let closed = false
 
-  /** Answers how long it is not to look again, in milliseconds. */
-  async function vacuum(): Promise<number> {
+  async function look(): Promise<void> {
     const [table] = await reader.all<{ dead: number }>(`SELECT pg_stat_get_dead_tuples('jobs'::regclass) AS dead`)
-    if (closed || Number(table?.dead) < DEAD) return LOOK_AGAIN_MS
+    if (closed || Number(table?.dead) < DEAD) return
     claimed = 0
-    const begun = performance.now()
     db = openConnection({ ...options, timeouts: TIMEOUTS })
     // Where somebody else does it, or changes the table, there is no need to wait.
     await db.run('VACUUM (SKIP_LOCKED, TRUNCATE off) jobs').finally(db.close)
-    return (performance.now() - begun) * (1 / SHARE - 1)
   }
 
   async function lookAndRest(): Promise<void> {
-    const rest = await vacuum().catch(() => REST_MS)
-    next_at = performance.now() + rest
-    running = null
+    running = true
+    const begun = performance.now()
+    const rest = await look().then(
+      () => LOOK_AGAIN_MS,
+      () => REST_MS,
+    )
+    const now = performance.now()
+    next_at = now + Math.max(rest, (now - begun) * (1 / SHARE - 1))
+    running = false
   }
 
   return {
     claimed(jobs) {
       claimed += jobs
-      if (claimed >= LOOK_AFTER && running === null && performance.now() >= next_at) running = lookAndRest()
+      if (claimed >= LOOK_AFTER && !running && performance.now() >= next_at) void lookAndRest()
     },
     async close() {
       closed = true
       await db?.close()
-      await running
     },
   }
 }

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { audit } from '../audit.js'
-import { createFinding, type Fault, inFolder, partOf, until } from '../bench.js'
+import { createFinding, type Fault, inFolder, partOf, until, within } from '../bench.js'
 import { createLedger, startLoad, submit } from '../client.js'
 import { type Server, start, withServer } from '../server.js'
 import { witnessed, witnessFolder } from '../witness.js'
@@ -75,8 +75,8 @@ export async function lifetime(server: Pick<Server, 'url'>, text: string, drip: 
   if (text !== '') socket.write(text)
   const timer = setInterval(() => drip !== '' && socket.write(drip), 200)
   // Not events.once, which rejects where an error comes first: what is sent to a server that has closed is answered with a reset.
-  await new Promise((resolve) => socket.on('close', resolve))
-  clearInterval(timer)
+  const closed = new Promise((resolve) => socket.on('close', resolve))
+  await within('the server ended a slow client', closed).finally(() => clearInterval(timer))
   return performance.now() - begun
 }
 
