@@ -8,8 +8,8 @@ import { type Cost, openMeter } from './postgres-meter.js'
 import { BATCH, drain, LIST, openStore, SLOTS, submit, type Way } from './store-jobs.js'
 
 const JOBS = 20_000
-/** With few slots each job waits for the disk. */
-const SLOT_JOBS = 2_000
+/** With few slots a job takes longer. */
+const SLOT_JOBS = 8_000
 const MOST_NODES = 3
 const WAYS: Record<Way, { what: string; jobs: number }> = {
   batches: { what: `in batches of ${BATCH}`, jobs: JOBS },
