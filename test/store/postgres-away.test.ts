@@ -1,5 +1,6 @@
 // The server goes away, comes back, does not answer, or the line is cut in the middle of a commit: what callers are told.
 import { connect, createServer, type Socket } from 'node:net'
+import pg from 'pg'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import { openPostgresStore } from '../../src/store/postgres/postgres.js'
 import type { Store } from '../../src/store/store.js'
@@ -79,6 +80,37 @@ describe.skipIf(postgresMissing !== null)(`PostgreSQL that is away (${postgresMi
       await until('it writes again', () => one.submit([aJob()], NO_BOUNDS).catch(() => null), 1_000)
     expect((await store.counts()).a?.now).toMatchObject({ pending: 3 })
   })
+
+  test('a server that takes no writes is away for them, as after a failover, until it takes them again', async () => {
+    const store = await openStore(server.url())
+    const job = aJob()
+    await store.submit([job], NO_BOUNDS)
+    await readOnly('on')
+    onTestFinished(() => readOnly('off'))
+    // Not all at once: a session that is cut is noticed with the next question.
+    await until('a read is answered', () => store.get(job.id).catch(() => null))
+    for (let n = 0; n < 3; n += 1) await refused(store.submit([aJob()], NO_BOUNDS), 'store_busy')
+    expect(store.failure()).toMatch(/read-only/)
+    expect(await store.get(job.id)).toMatchObject({ status: 'pending' })
+    await readOnly('off')
+    await until('it writes again', () => store.submit([aJob()], NO_BOUNDS).catch(() => null))
+    expect(store.failure()).toBeNull()
+    expect((await store.counts()).a?.now).toEqual({ pending: 2 })
+  })
+
+  /** Of all sessions from now on; those that there are end. */
+  async function readOnly(setting: 'on' | 'off'): Promise<void> {
+    const client = new pg.Client({ connectionString: server.url() })
+    await client.connect()
+    await client.query('SET default_transaction_read_only = off')
+    const { rows } = await client.query('SELECT quote_ident(current_database()) AS name')
+    await client.query(`ALTER DATABASE ${rows[0].name} SET default_transaction_read_only = ${setting}`)
+    await client.query(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+       WHERE pid <> pg_backend_pid() AND datname = current_database()`,
+    )
+    await client.end()
+  }
 
   test.each([
     ['is lost on the way to the server', 'before'],

@@ -169,6 +169,42 @@ describe.skipIf(postgresMissing !== null)(`two transactions at once (${postgresM
     expect(store.failure()).toBeNull()
   })
 
+  test('a transaction that waits in a circle with somebody else is told, and done again', async () => {
+    const store = await warmedUp()
+    const [one, other] = await twoLists(store)
+    const [first, last] = [one[0], one.at(-1)].map((job) => job?.id)
+    const client = new pg.Client({ connectionString: server.url() })
+    await client.connect()
+    onTestFinished(() => client.end())
+    const lock = (id: string | undefined) =>
+      client.query(`SELECT 1 FROM "${schema}".jobs WHERE id = $1 FOR UPDATE`, [id])
+    // The store's session looks for the circle, and is the one that is told.
+    await client.query(`SET deadlock_timeout = '1h'`)
+    await client.query('BEGIN')
+    await lock(last)
+    const ends = [settle(store, one), settle(store, other)]
+    await until('it waits for the last row', async () => (await transactions()).waiting === 1)
+    await lock(first)
+    await client.query('ROLLBACK')
+    expect(await Promise.all(ends)).toEqual([MANY, MANY])
+    expect((await store.counts()).a?.now.processing).toBeUndefined()
+  })
+
+  test('close() waits for both', async () => {
+    const store = await warmedUp()
+    const [one, other] = await twoLists(store)
+    const letGo = await held(one[0] as JobWithPayload)
+    const order: string[] = []
+    const told = <T>(what: string, asked: Promise<T>) => asked.finally(() => order.push(what))
+    const ends = [told('ends', settle(store, one)), told('ends', settle(store, other))]
+    await until('one waits for the row', async () => (await transactions()).waiting === 1)
+    const closed = told('closed', store.close())
+    await letGo()
+    expect(await Promise.all(ends)).toEqual([MANY, MANY])
+    await closed
+    expect(order).toEqual(['ends', 'ends', 'closed'])
+  })
+
   test('where the server has no connection left for a second transaction, all goes through the first', async () => {
     const role = `few_${randomUUID().replaceAll('-', '')}`
     // For writes and reads; nothing beats here.

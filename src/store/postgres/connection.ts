@@ -140,7 +140,7 @@ export function openConnection(options: ConnectionOptions): Connection {
       const there = await mine
       cork(there)
       const result = await there.query(question)
-      trouble = null
+      if (client === mine) trouble = null
       return result
     } catch (error) {
       if (isLost(error)) drop(mine, error)

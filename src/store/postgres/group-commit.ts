@@ -62,6 +62,7 @@ export interface Ledger {
 /** Two nodes, or lanes, that wait for each other's rows: one is told, and tries again. */
 const CONFLICTS = ['40001', '40P01', '55P03']
 const TRIES = 10
+const READ_ONLY = '25006'
 /** Writes that share a transaction at the most. */
 const MOST = 1_000
 /** With fewer jobs than this a second transaction costs more than waiting for the first one does. */
@@ -264,8 +265,9 @@ function refuse(writes: Write<never>[], error: unknown, committing: boolean): vo
   for (const { reject } of writes) reject(refusal)
 }
 
-/** The server has answered, and the connection goes on. */
-const isRefusal = (error: unknown) => error instanceof pg.DatabaseError && !isLost(error)
+/** The server has refused a statement, if only because it takes no writes, and reads on. */
+const isRefusal = (error: unknown) =>
+  error instanceof pg.DatabaseError && (!isLost(error) || codeOf(error) === READ_ONLY)
 
 /** What is wrong with one write and no other: a value that does not fit (class 22), a rule of a table (23), or our own code. */
 function isOwnFault(error: unknown): boolean {
