@@ -11,6 +11,7 @@ import { readPauses } from './pauses.js'
 import { createRates } from './rates.js'
 import { type Rows, STARTED } from './rows.js'
 import { DUE, LATE, type Upkeep } from './upkeep.js'
+import { expect } from './write-back.js'
 
 /** The head of a type's index, locked. More may have expired at once than one piece of upkeep takes. */
 const HEAD = `FROM jobs WHERE jobs.type = share.type AND status = 'pending' AND NOT held
@@ -42,10 +43,10 @@ const whole = ({ more = '', slot = 'n', counted = '' } = {}) => `WITH look AS MA
 const WHOLE = whole()
 /** After such a job has started, nothing is left to do. */
 const PLAIN = `batch_id IS NULL AND concurrency_key IS NULL AND run < ${MAX_LOGS_KEPT}`
-/** With the counts of the whole transaction ($7 to $12); it fails where one of the best is not plain: there is no slot 0. */
+/** With the counts of the whole transaction ($7 to $12); it fails where one of the best is not plain. */
 const AT_ONCE = whole({
   more: `, ${PLAIN} AS plain`,
-  slot: 'n / plain::integer',
+  slot: expect('plain', 'id', 'n'),
   counted: `, counted AS (${addCounts(`SELECT $7, status, type, sum(n), sum(bytes), sum(ever) FROM (
       SELECT * FROM ${changesFrom(8)}
       UNION ALL SELECT 'pending', type, -1, -bytes, 0 FROM taken

@@ -41,6 +41,13 @@ const write = (each: Columns, same: Columns = []) => `UPDATE jobs SET ${[
   WHERE jobs.id = new.id AND jobs.status = new.was AND jobs.run = new.was_run
     AND jobs.cancel_requested_at IS NOT DISTINCT FROM new.was_cancelled
   RETURNING jobs.id`
+/**
+ * `value` where `condition` holds. Otherwise the statement fails, and with it its transaction: what is no integer cannot
+ * become one. The server's log tells so. (`of` is known for each row only: a constant would be looked at beforehand.)
+ */
+export const expect = (condition: string, of: string, value = '1') =>
+  `CASE WHEN ${condition} THEN ${value} ELSE ('jobmill goes on step by step: ' || ${of})::integer END`
+
 /** What the step `complete` changes; every other step may change anything. */
 const COMPLETED = {
   each: ['updated_at', 'finished_at', 'result', 'artifacts', 'bytes'],
@@ -84,8 +91,8 @@ export function column<T>(items: readonly T[], of: (item: T) => string | number 
 }
 
 const EXPECTED_ALL = `WITH written AS (${COMPLETE})
-  SELECT 1 / (count(*) = cardinality($1::text[]))::integer FROM written`
-const EXPECTED_NONE = `SELECT 1 / (NOT EXISTS (${BESIDE}))::integer`
+  SELECT ${expect('count(*) = cardinality($1::text[])', 'count(*)')} FROM written`
+const EXPECTED_NONE = `SELECT ${expect('beside IS NULL', 'beside')} FROM (SELECT min(id) AS beside FROM (${BESIDE}) AS own) AS own`
 
 /** The same for jobs of which all are expected to be as they were, and to have nothing beside: otherwise a statement fails. */
 export const completeAll = (changes: readonly Change[]): [text: string, values: unknown[]][] => [
