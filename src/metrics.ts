@@ -48,12 +48,12 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const histogram = (name: string, help: string, labelNames: string[], buckets: number[]) =>
     new Histogram({ name: `jobmill_${name}`, help, labelNames, buckets, registers })
 
-  const jobs = gauge('jobs', 'Jobs that are stored, by type and status', ['type', 'status'])
+  const jobs = gauge('jobs', 'Jobs that are stored, by type and status; of the whole service', ['type', 'status'])
   const finished = counter('jobs_finished', 'Jobs that ever ended, by type and outcome; of the whole service', [
     'type',
     'outcome',
   ])
-  const bounds = gauge('queue_bound_jobs', 'Jobs that may be pending (queue_size), or not final (max_stored)', [
+  const bounds = gauge('queue_bound_jobs', 'Jobs that may be pending (queue_size), or not final (max_stored); of the whole service', [
     'bound',
   ])
   const slot = gauge('slots', 'Slots of this node, by state', ['state'])

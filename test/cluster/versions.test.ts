@@ -2,6 +2,7 @@
 import { cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { freshFolder } from '../support/folder.js'
 import { postgresMissing, usePostgres } from '../support/postgres.js'
@@ -37,7 +38,9 @@ describe.skipIf(postgresMissing !== null)(`two versions (${postgresMissing ?? 'o
     const old = await startProcess(folder)
     const { id: first } = await old.submit({ type: 'greet', payload: { name: 'before' } })
     await old.reaches(first, 'completed')
-    const later = await startProcess(folder, {}, [], laterBuild(1))
+    const main = laterBuild(1)
+    await refusedBehindADump(folder, main)
+    const later = await startProcess(folder, {}, [], main)
     for (const [node, other] of [
       [old, later],
       [later, old],
@@ -56,6 +59,18 @@ describe.skipIf(postgresMissing !== null)(`two versions (${postgresMissing ?? 'o
     const { id } = await again.submit({ type: 'greet', payload: { name: 'again' } })
     await later.reaches(id, 'completed')
   })
+
+  /** All that use a table wait behind whoever waits to change it: no node may wait for long. */
+  async function refusedBehindADump(folder: string, main: string): Promise<void> {
+    const dump = new pg.Client({ connectionString: server.url() })
+    await dump.connect()
+    await dump.query('BEGIN')
+    await dump.query('SELECT count(*) FROM side_by_side.jobs')
+    const early = launch(folder, ['--port', '0'], {}, [], main)
+    expect(await early.exit).toMatchObject({ code: 1 })
+    expect(early.errors()).toMatch(/^the schema cannot be changed while .* such as a dump: start again after it\n$/)
+    await dump.end()
+  }
 
   test('the newer one is not started while an older one is alive that could not go on; then the older one is refused', {
     timeout: 180_000,

@@ -2,9 +2,11 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { StoreOpenError } from '../open-error.js'
-import { type Connection, type Queries, quoted } from './connection.js'
+import { type Connection, codeOf, type Queries, quoted } from './connection.js'
 
 const OLDEST = 140_000
+/** How long a change of a table waits for others that use it. */
+const LOCK_MS = 2_000
 /** Names the lock: "jobm" and "igra", as numbers. */
 const LOCK = [0x6a6f626d, 0x69677261]
 
@@ -45,10 +47,20 @@ async function bringUpToDate(db: Connection, schema: string): Promise<void> {
     )
   const missing = MIGRATIONS.filter((one) => one.version > version)
   if (version > 0) await refuseToStrand(db, Math.max(0, ...missing.map((one) => one.oldest)))
+  // Behind whoever waits to change a table, all that use it wait, too.
+  if (missing.length > 0) await db.run(`SELECT set_config('lock_timeout', '${LOCK_MS}ms', true)`)
   for (const migration of missing) {
-    await db.run(migration.sql)
+    await db.run(migration.sql).catch(heldUp)
     await db.run('INSERT INTO migrations VALUES ($1, $2)', [migration.version, migration.oldest])
   }
+}
+
+/** @throws StoreOpenError where somebody else holds a table */
+function heldUp(error: unknown): never {
+  if (codeOf(error) !== '55P03') throw error
+  throw new StoreOpenError(
+    'the schema cannot be changed while a transaction of somebody else uses its tables, such as a dump: start again after it',
+  )
 }
 
 /** @throws StoreOpenError where nodes are alive that know no version from `oldest` on */
