@@ -1,9 +1,10 @@
 // Where artifacts are kept. Runs write them into a folder of this machine; there they stay, or the database takes them.
-import { open, readdir, rm } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import type { Artifact } from './job.js'
 import type { RunKey } from './pool/protocol.js'
+import { StoreOpenError } from './store/open-error.js'
 
 /** The artifacts of a run are numbered in the order of their making: `index` is that number. */
 export interface ArtifactStore {
@@ -74,4 +75,37 @@ export function createArtifactFolder(dir: string): ArtifactStore {
 /** Nothing is there before the first artifact. */
 async function names(folder: string): Promise<string[]> {
   return readdir(folder).catch(() => [])
+}
+
+/** In the folder: whose it is. */
+const OWNER = '.service'
+
+/**
+ * A service removes what it does not know from its folder. So the folder is that of the first service that comes, and of
+ * no other one while there are files of runs.
+ *
+ * @throws StoreOpenError where it is another service's
+ */
+export async function ownFolder(dir: string, service: string): Promise<void> {
+  const path = join(dir, OWNER)
+  try {
+    await mkdir(dir, { recursive: true })
+    await writeFile(path, service, { flag: 'wx' })
+  } catch (error) {
+    // What cannot be written has nothing removed either.
+    if (Object(error).code !== 'EEXIST') return
+    const owner = await readFile(path, 'utf8')
+    if (owner === service) return
+    if (owner !== '' && (await isUsed(dir)))
+      throw new StoreOpenError(
+        `data.artifacts.dir ${dir} has the artifacts of another jobmill, which this one would remove: give each one a ` +
+          `folder of its own, or delete ${path} where they are not wanted any more`,
+      )
+    await writeFile(path, service)
+  }
+}
+
+async function isUsed(dir: string): Promise<boolean> {
+  for await (const _ of createArtifactFolder(dir).list()) return true
+  return false
 }

@@ -53,9 +53,11 @@ export function createMetrics(options: MetricsOptions): Metrics {
     'type',
     'outcome',
   ])
-  const bounds = gauge('queue_bound_jobs', 'Jobs that may be pending (queue_size), or not final (max_stored); of the whole service', [
-    'bound',
-  ])
+  const bounds = gauge(
+    'queue_bound_jobs',
+    'Jobs that may be pending (queue_size), or not final (max_stored); of the whole service',
+    ['bound'],
+  )
   const slot = gauge('slots', 'Slots of this node, by state', ['state'])
   const thread = gauge('threads', 'Threads of this node, alive or starting')
   const bytes = gauge('database_bytes', 'Size of the database and of its write-ahead log', ['file'])

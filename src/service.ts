@@ -133,7 +133,10 @@ export async function createService(config: Config, surroundings: Surroundings):
     },
   })
   const [newId, { refusal }] = [createIds(now), disk]
-  const files = await openArtifacts(config.data, node)
+  const files = await openArtifacts(config.data, { node, service: store.service }).catch(async (error: unknown) => {
+    await store.close()
+    throw error
+  })
   const tracker = createTracker({ store, files, bus, node, rules, bounds, refusal, now, newId, random: Math.random })
   const quota = createArtifactQuota({
     store,

@@ -4,6 +4,7 @@ import type { Queries } from '../store/postgres/connection.js'
 
 /** In this order: rows come after those that they name. */
 const NAMES = [
+  'service',
   ...['jobs', 'attempts', 'logs', 'checkpoints', 'tags', 'keys', 'key_holders', 'dependencies', 'unblocking'],
   ...['batches', 'schedules', 'ticks', 'digests', 'digest_events', 'pauses', 'starts', 'counts'],
 ]

@@ -22,7 +22,7 @@ export interface Transfer {
 }
 
 /** Tables that have rows without a job in them. */
-const OWN = ['migrations', 'nodes', 'transfers']
+const OWN = ['migrations', 'nodes', 'service', 'transfers']
 
 /**
  * Begins the transfer of `file`, or goes on with it, unless `look` rejects. Its name is on disk beside the file before
@@ -45,6 +45,8 @@ export function beginTransfer(
     if (known !== null) return known
     await refuseRows(target, schema)
     const name = named ?? randomUUID()
+    // The jobs that come are those of the service that the file names.
+    await target.run('DELETE FROM service')
     await target.run('INSERT INTO transfers (name, file) VALUES ($1, $2)', [name, file])
     if (named === null) noteTransfer(file, name)
     return { name, reached: null, finished: false }

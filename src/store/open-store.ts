@@ -1,5 +1,5 @@
 // Opens the store that the settings name, whichever driver it has, and the store of its artifacts.
-import { type ArtifactStore, createArtifactFolder } from '../artifacts.js'
+import { type ArtifactStore, createArtifactFolder, ownFolder } from '../artifacts.js'
 import type { Config, Database } from '../config.js'
 import type { DigestRules } from '../digests/events.js'
 import type { Rules } from '../job.js'
@@ -30,8 +30,16 @@ export async function openStore(database: Database, rules: Rules, options: Store
   return openPostgresStore({ ...options, ...database }, rules)
 }
 
-/** After the store, which makes its tables. */
-export async function openArtifacts({ database, artifacts }: Config['data'], node: string): Promise<ArtifactStore> {
+/**
+ * After the store, which makes its tables.
+ *
+ * @throws StoreOpenError where the folder is another service's
+ */
+export async function openArtifacts(
+  { database, artifacts }: Config['data'],
+  { node, service }: { node: string; service: string },
+): Promise<ArtifactStore> {
+  await ownFolder(artifacts.dir, service)
   if (database.driver === 'sqlite' || artifacts.store === 'folder') return createArtifactFolder(artifacts.dir)
   const { openPostgresArtifacts } = await import('./postgres/artifacts.js')
   return openPostgresArtifacts({ source: database.source, schema: database.schema, node, dir: artifacts.dir })

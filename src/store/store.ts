@@ -15,6 +15,8 @@ import type { Cluster } from './cluster.js'
  * `outcome_unknown` (the commit failed: it may or may not be on disk).
  */
 export interface Store {
+  /** Whose jobs these are: the same on all nodes, since the database was made, and where it was moved. */
+  readonly service: string
   /**
    * Stores new jobs, all or none; one with a key that another job has is answered with that one instead. Rejects with
    * `queue_full` or, for `max_bytes`, `storage_full` where there is no room for the others, with

@@ -200,13 +200,13 @@ describe.skipIf(postgresMissing !== null)(`moving to PostgreSQL (${postgresMissi
       return { file, copy, schema }
     }
 
-    test.each(['jobs', 'attempts', 'ticks', 'counts'])(
+    test.each(['service', 'jobs', 'attempts', 'ticks', 'counts'])(
       'before %s, it goes on, and each row comes once',
       async (table) => {
         const { file, copy, schema } = await cutOff(table)
         const { brought, counts } = await bring(file, schema)
         const all = counts.filter(({ what }) => !what.includes(' ')).reduce((sum, { target }) => sum + target, 0)
-        expect(brought === all).toBe(table === 'jobs')
+        expect(brought === all).toBe(table === 'service')
         expect(await everything(await openThere(schema))).toEqual(await everything(openHere(copy)))
       },
     )

@@ -54,5 +54,6 @@ function inPostgres(server: ReturnType<typeof usePostgres>): Place {
 export function runFolders(folder: string): string[] {
   const root = join(folder, 'data/artifacts')
   if (!existsSync(root)) return []
-  return readdirSync(root).flatMap((shard) => readdirSync(join(root, shard)))
+  const shards = readdirSync(root).filter((name) => !name.startsWith('.'))
+  return shards.flatMap((shard) => readdirSync(join(root, shard)))
 }

@@ -8,7 +8,7 @@ import type { Claimed, ClaimRequest, Ending, ProgressReport, Renewal, Settled, S
 import { createBatches } from './batches.js'
 import { createCancels } from './cancel.js'
 import { createCluster } from './cluster.js'
-import { openConnection, read, type Timeouts } from './connection.js'
+import { openConnection, type Queries, read, type Timeouts } from './connection.js'
 import { createDigests } from './digests.js'
 import { createGroupCommit } from './group-commit.js'
 import { createLane } from './lane.js'
@@ -64,11 +64,13 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   const reader = openConnection(connection)
   const cluster = createCluster({ connection, reader, node, lease })
   const setup = openConnection({ ...connection, timeouts: options.timeouts ?? SETUP_TIMEOUTS })
+  let service: string
   try {
-    await migrate(setup, schema, async () => {
+    service = await migrate(setup, schema, async () => {
       await refuseUnfinished(setup, schema)
       await registerTypes(setup, types, rules)
       await cluster.enter(setup)
+      return nameService(setup)
     })
     await setup.close()
   } catch (error) {
@@ -156,6 +158,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   }
 
   return {
+    service,
     submit: (jobs, bounds, batch) => commits.write(() => submissions.submit(jobs, bounds, batch)),
     closeBatch: (id, now) =>
       commits.write(async () => {
@@ -227,6 +230,13 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
       await Promise.all([db.close(), another.close(), reader.close()])
     },
   }
+}
+
+/** The first node does, where the jobs did not come from a file. */
+async function nameService(setup: Queries): Promise<string> {
+  await setup.run('INSERT INTO service SELECT gen_random_uuid()::text WHERE NOT EXISTS (SELECT 1 FROM service)')
+  const [service] = await setup.all<{ id: string }>('SELECT id FROM service')
+  return String(service?.id)
 }
 
 /** A refusal is thrown. */

@@ -99,6 +99,7 @@ export function openSqliteStore(file: string, rules: Rules, options: SqliteOptio
   }
 
   return {
+    service: db.prepare<[], string>('SELECT id FROM service').pluck().get() as string,
     submit: (jobs, bounds, batch) => commits.write(() => submit(jobs, bounds, batch)),
     closeBatch: (id, now) =>
       commits.write(() => {

@@ -15,6 +15,16 @@ export function reading(stage: () => Promise<Stage>): void {
     expect(await store.counts()).toEqual({})
   })
 
+  test('the name of the service stays what it is, is the same on all nodes, and no other database has it', async () => {
+    const the = await stage()
+    const { service } = the.store
+    expect(service).toMatch(/^[0-9a-f-]{32,36}$/)
+    expect(new Set((await the.stores()).map((store) => store.service))).toEqual(new Set([service]))
+    await the.reopen()
+    expect(the.store.service).toBe(service)
+    expect((await stage()).store.service).not.toBe(service)
+  })
+
   test('a list shows jobs newest first, without their payloads', async () => {
     const the = await stage()
     const jobs = [await the.add(), await the.add({ type: 'b' }), await the.add({ run_at: T0 + 1_000 })]
