@@ -1,5 +1,5 @@
 // What handlers may ask of the main thread: jobmill's own jobs, artifacts of other jobs, submissions.
-import { setImmediate as turn } from 'node:timers/promises'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { z } from 'zod'
 import type { ArtifactQuota } from './artifact-quota.js'
 import type { ArtifactStore } from './artifacts.js'
@@ -66,6 +66,22 @@ const SCHEMAS = {
 }
 type Method = keyof typeof SCHEMAS
 
+/** While the database is away. */
+const RETRY_MS = 500
+const AWAY: readonly unknown[] = ['store_busy', 'outcome_unknown']
+
+/** What may be done twice is done again while the database is away: a run goes on meanwhile. */
+async function patiently<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  for (;;) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!(error instanceof ServiceError) || !AWAY.includes(error.code)) throw error
+      await sleep(RETRY_MS, undefined, { signal })
+    }
+  }
+}
+
 /** Answers one call of a running job's handler; rejects with what its argument lacks, and when `signal` fires. */
 export type HandlerCalls = (job: Job, method: string, args: unknown, signal: AbortSignal) => Promise<unknown>
 
@@ -119,15 +135,15 @@ export function createHandlerCalls(options: HandlerCallsOptions): HandlerCalls {
 
     'artifacts.reserve': ({ bytes }, job, signal) => quota.reserve(job.id, bytes, signal),
 
-    async checkpoint({ value }, job) {
+    async checkpoint({ value }, job, signal) {
       if (value.length > max_checkpoint) throw new ServiceError('invalid_request', 'the checkpoint is too large')
-      await tracker.checkpoint(job, value)
+      await patiently(() => tracker.checkpoint(job, value), signal)
     },
 
-    'checkpoint.last': (_, job) => store.lastCheckpoint(job.id),
+    'checkpoint.last': (_, job, signal) => patiently(() => store.lastCheckpoint(job.id), signal),
 
-    async dependency({ index }, { depends_on }) {
-      const job = await store.get(depends_on[index] ?? '')
+    async dependency({ index }, { depends_on }, signal) {
+      const job = await patiently(() => store.get(depends_on[index] ?? ''), signal)
       return job === null ? null : dependencyJson(job)
     },
 

@@ -1,5 +1,5 @@
 // A service whose database goes away: what it refuses meanwhile, what goes on, and that nothing is lost or done twice.
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { postgresMissing, usePostgres } from '../support/postgres.js'
 import { startService } from '../support/service.js'
@@ -9,9 +9,10 @@ import { until } from '../support/until.js'
 const FILES = {
   'types/until_file.mjs': `import { appendFileSync, existsSync } from 'node:fs'
   import { setTimeout as sleep } from 'node:timers/promises'
-  export default { timeout: '120s', retry_count: 0, async run({ file, list }, ctx) {
+  export default { timeout: '120s', retry_count: 0, async run({ file, list, keep }, ctx) {
     appendFileSync(list, ctx.run + '\\n')
     while (!existsSync(file)) { ctx.signal.throwIfAborted(); await sleep(20) }
+    if (keep !== undefined) { appendFileSync(list, 'keeping\\n'); await ctx.checkpoint(keep) }
     await ctx.progress(90)
     ctx.log('the file is there')
     return { done: true }
@@ -58,6 +59,21 @@ describe.skipIf(missing !== null)(`without its database (${missing ?? 'a real se
     await until('readiness is green', async () => (await http.get('/readyz')).status === 200)
     const { id: next } = await submit({ type: 'greet', payload: { name: 'Ada' } })
     await reaches(next, 'completed')
+  })
+
+  test('a checkpoint waits for it, and costs no attempt', async () => {
+    const { http, submit, reaches, path } = await start()
+    const waiting = { file: path('go'), list: path('list'), keep: { page: 7 } }
+    const { id } = await submit({ type: 'until_file', payload: waiting })
+    await reaches(id, 'processing')
+    await server.stop()
+    await until('readiness is red', async () => (await http.get('/readyz')).status === 503)
+    writeFileSync(waiting.file, '')
+    await until('it is asked for', () => readFileSync(waiting.list, 'utf8') === '1\nkeeping\n')
+    await server.start()
+    await until('jobs are read again', async () => (await http.get(`/jobs/${id}`)).status === 200)
+    expect(await reaches(id, 'completed')).toMatchObject({ attempt: 1, interruptions: 0 })
+    expect(readFileSync(waiting.list, 'utf8')).toBe('1\nkeeping\n')
   })
 
   test('a job that runs longer than the database is away, and than the lease, is not run by the node that comes back first', async () => {
