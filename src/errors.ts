@@ -41,7 +41,7 @@ export const PROBLEMS = {
   too_many_streams: { status: 503, title: 'As many streams are open as there may be' },
   not_ready: { status: 503, title: 'The server is not ready' },
   not_alive: { status: 503, title: 'A part of the server is stuck' },
-  store_busy: { status: 503, title: 'The database is locked by another program' },
+  store_busy: { status: 503, title: 'The database cannot be used now' },
   outcome_unknown: { status: 503, title: 'It is not known whether the write was stored' },
   storage_full: { status: 507, title: 'There is no space left for more jobs' },
 } as const

@@ -52,7 +52,10 @@ async function main(): Promise<void> {
   const service = await createService(config, { log, onStoreFailure: stopping.recover })
   stopping.begin(service)
   const url = await service.start()
-  log.info({ version: VERSION, config: config.file, ...whereJobsAre(config) }, `jobmill listens on ${url}`)
+  log.info(
+    { version: VERSION, pid: process.pid, config: config.file, ...whereJobsAre(config) },
+    `jobmill listens on ${url}`,
+  )
   stopping.started()
 }
 

@@ -100,7 +100,7 @@ export function openConnection(options: ConnectionOptions): Connection {
     const mine: Promise<pg.Client> = connect(options, (error) => drop(mine, error)).catch((error) => {
       failed_at = performance.now()
       drop(mine, error)
-      throw away(messageOf(error))
+      throw away(error instanceof pg.DatabaseError ? `it refuses: ${error.message}` : messageOf(error))
     })
     client = mine
     mine.then(
