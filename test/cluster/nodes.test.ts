@@ -76,6 +76,26 @@ describe.skipIf(postgresMissing !== null)(`nodes on PostgreSQL (${postgresMissin
     expect(await web.ends(id)).toMatchObject({ status: 'cancelled' })
   })
 
+  test('handlers that spin on the CPU of every slot keep the lease of their node', async () => {
+    const worker = { lease: '1s', poll: '100ms' }
+    const { all, list } = await startNodes([{ worker: { ...worker, max_workers: 3 } }, { worker }])
+    const [busy, other] = all
+    await busy.http.post(`/nodes/${other.id}/drain`).expect(200)
+    await until('it takes no more', async () => (await list(busy)).some(({ state }) => state === 'draining'))
+    const ids: string[] = []
+    for (let n = 0; n < 3; n += 1) ids.push((await busy.submit({ type: 'endless' })).id)
+    for (const id of ids) await busy.reaches(id, 'processing')
+    await busy.http.post(`/nodes/${other.id}/resume`).expect(200)
+    await until('the other one would take them', async () => (await list(busy)).every(({ state }) => state === 'alive'))
+    const begun = performance.now()
+    await until('leases have gone by', () => performance.now() - begun > 4_000)
+    for (const id of ids) {
+      expect(await other.get(id)).toMatchObject({ status: 'processing', interruptions: 0, worker: { node: busy.id } })
+      await other.http.post(`/jobs/${id}/cancel`).expect(202)
+      expect(await other.ends(id)).toMatchObject({ status: 'cancelled', attempt: 1, interruptions: 0 })
+    }
+  })
+
   test('events of jobs on one node are streamed by another, with their progress and their end', async () => {
     const { all } = await startNodes([{ worker: { only: ['email'] } }, {}], { types: ['hash'] })
     const [web] = all
