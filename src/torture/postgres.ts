@@ -30,11 +30,12 @@ const identity = process.getuid?.() === 0 ? { uid: UNPRIVILEGED, gid: UNPRIVILEG
 export const missingPostgres = (): string | null =>
   findPostgres() === null ? `needs PostgreSQL: ${PACKAGE} from npm, or initdb and postgres in PATH` : null
 
-/** The folder of its programs. */
+/** The folder of its programs: JOBMILL_POSTGRES_BIN where that is set. */
 function findPostgres(): string | null {
   const has = (bin: string) =>
     ['initdb', 'postgres'].every((name) => existsSync(join(bin, WINDOWS ? `${name}.exe` : name)))
-  return [...fromNpm(), ...(process.env.PATH ?? '').split(delimiter), ...fromDebian()].find(has) ?? null
+  const { JOBMILL_POSTGRES_BIN: chosen = '', PATH = '' } = process.env
+  return [...(chosen === '' ? [] : [chosen]), ...fromNpm(), ...PATH.split(delimiter), ...fromDebian()].find(has) ?? null
 }
 
 function fromNpm(): string[] {
