@@ -1,6 +1,6 @@
 // Runs the tests of the PostgreSQL store on each older server that jobmill supports: npm run test:postgres [MAJOR...]
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -13,6 +13,8 @@ const run = (command, args, options) => spawnSync(command, args, { stdio: 'inher
 
 function tested(version) {
   const folder = mkdtempSync(join(tmpdir(), 'jobmill-postgres-'))
+  // Servers do not run as root, and are to find their libraries.
+  chmodSync(folder, 0o755)
   try {
     const home = join(folder, 'node_modules', NAME)
     const installed =

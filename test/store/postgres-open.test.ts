@@ -1,5 +1,6 @@
 // What happens when a store is opened: tables are made once, what this jobmill does not know is refused, nothing stays open.
-import { describe, expect, test } from 'vitest'
+import { randomUUID } from 'node:crypto'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { StoreOpenError } from '../../src/store/open-error.js'
 import { openPostgresStore } from '../../src/store/postgres/postgres.js'
 import { postgresMissing, usePostgres } from '../support/postgres.js'
@@ -56,6 +57,29 @@ describe.skipIf(postgresMissing !== null)(`opening PostgreSQL (${postgresMissing
     await store.close()
     const other = openPostgresStore({ source, schema: 'not_there', node: 'a', lease: 60_000 }, RULES)
     await expect(other).rejects.toThrow(/cannot be used: permission denied/)
+  })
+
+  test('a database that has no form for all texts is refused', async () => {
+    const name = `latin_${randomUUID().replaceAll('-', '')}`
+    await server.ask(`CREATE DATABASE ${name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0`)
+    onTestFinished(async () => void (await server.ask(`DROP DATABASE ${name} WITH (FORCE)`)))
+    const source = new URL(server.url())
+    source.pathname = `/${name}`
+    const opening = openPostgresStore({ source: source.href, node: 'a', lease: 60_000 }, RULES)
+    await expect(opening).rejects.toThrow('the database has the encoding LATIN1, jobmill needs UTF8')
+  })
+
+  test('a table that the role may not read any more is told as what the server refuses, until it may', async () => {
+    const store = await open('taken_away', 'a')
+    onTestFinished(() => store.close())
+    const job = aJob()
+    await store.submit([job], NO_BOUNDS)
+    await server.ask('ALTER TABLE taken_away.jobs RENAME TO elsewhere')
+    const refusal = { code: 'store_busy', message: expect.stringContaining('the database refuses it (42P01: relation') }
+    await expect(store.list({}, 10, null)).rejects.toMatchObject(refusal)
+    await expect(store.submit([aJob()], NO_BOUNDS)).rejects.toMatchObject(refusal)
+    await server.ask('ALTER TABLE taken_away.elsewhere RENAME TO jobs')
+    expect(await store.get(job.id)).toMatchObject({ status: 'pending' })
   })
 
   test('a server that is not there is told as such', async () => {

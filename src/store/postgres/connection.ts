@@ -276,7 +276,7 @@ async function letGo(client: pg.Client): Promise<void> {
 /** As an identifier, for search_path as well as for statements. */
 export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
 
-function messageOf(error: unknown): string {
+export function messageOf(error: unknown): string {
   const { message, code } = Object(error)
   return String(message || code || error)
 }
@@ -303,7 +303,10 @@ export async function read<T>(reading: Promise<T>): Promise<T> {
   try {
     return await reading
   } catch (error) {
-    if (!isLost(error)) throw error
-    throw away(error instanceof Error ? error.message : String(error))
+    if (isLost(error)) throw away(error instanceof Error ? error.message : String(error))
+    // Such as a right that is missing: what the server does not read now it reads when that is over.
+    if (error instanceof pg.DatabaseError && /^(42|53|55|57)/.test(codeOf(error)))
+      throw new ServiceError('store_busy', `the database refuses it (${codeOf(error)}: ${error.message})`)
+    throw error
   }
 }

@@ -2,7 +2,7 @@
 // transaction. Of claims and ends of runs, where there are many, two transactions are under way at once.
 import pg from 'pg'
 import { ServiceError } from '../../errors.js'
-import { away, type Connection, codeOf, isLost } from './connection.js'
+import { away, type Connection, codeOf, isLost, messageOf } from './connection.js'
 
 /** Where a transaction runs: a connection, and what counts the changes of its transaction. */
 export interface Lane {
@@ -283,7 +283,7 @@ export function asServiceError(error: unknown, committing: boolean): unknown {
     return new ServiceError('outcome_unknown', 'the connection broke while the database was committing')
   if (isLost(error)) return away(error instanceof Error ? error.message : String(error))
   if (CONFLICTS.includes(code) || code === '57014')
-    return new ServiceError('store_busy', `the database did not get to it in time (${code})`)
+    return new ServiceError('store_busy', `the database did not get to it in time (${code}: ${messageOf(error)})`)
   // What the server refuses for a reason of its own, such as a right that is missing, it takes when that is over.
   if (error instanceof pg.DatabaseError && !isOwnFault(error))
     return new ServiceError('store_busy', `the database refuses it (${code}: ${error.message})`)

@@ -16,9 +16,14 @@ const LOCK = [0x6a6f626d, 0x69677261]
  * @throws StoreOpenError
  */
 export async function migrate<T>(db: Connection, schema: string, enter: () => Promise<T>): Promise<T> {
-  const [server] = await db.all<{ version: string }>(`SELECT current_setting('server_version_num') AS version`)
+  const [server] = await db.all<{ version: string; encoding: string }>(
+    `SELECT current_setting('server_version_num') AS version, current_setting('server_encoding') AS encoding`,
+  )
   if (Number(server?.version) < OLDEST)
     throw new StoreOpenError(`the server has version ${server?.version}, jobmill needs PostgreSQL 14 or later`)
+  // Others have no form for some of what may be in a payload.
+  if (server?.encoding !== 'UTF8')
+    throw new StoreOpenError(`the database has the encoding ${server?.encoding}, jobmill needs UTF8`)
   await db.begin()
   try {
     await db.run('SELECT pg_advisory_xact_lock($1, $2)', LOCK)
