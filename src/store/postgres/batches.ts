@@ -14,21 +14,31 @@ type Member = Pick<Job, 'batch_id' | 'status'>
 export function createBatches(db: Queries) {
   const idsOf = (rows: { id: string }[]) => rows.map(({ id }) => id)
 
-  /** Adds to the counts of a batch, by status. */
-  async function count(changes: Map<string, number>, stored: number): Promise<void> {
-    const byBatch = new Map<string, Partial<Record<JobStatus, number>>>()
-    for (const [key, n] of changes) {
+  /** What this transaction has not written yet. */
+  const changes = new Map<string, { stored: number; statuses: Map<string, number> }>()
+
+  /** `counts` by `keyOf`. */
+  function note(counts: ReadonlyMap<string, number>, stored: number): void {
+    for (const [key, n] of counts) {
       const [status = '', ...id] = key.split(' ')
-      byBatch.set(id.join(' '), { ...byBatch.get(id.join(' ')), [status]: n })
+      const batch = id.join(' ')
+      const known = changes.get(batch) ?? { stored: 0, statuses: new Map<string, number>() }
+      known.stored += stored * n
+      known.statuses.set(status, (known.statuses.get(status) ?? 0) + n)
+      changes.set(batch, known)
     }
-    for (const id of [...byBatch.keys()].sort()) {
-      const entries = Object.entries(byBatch.get(id) ?? {})
-      const sums = entries.map(([status], i) => `${status} = ${status} + $${i + 3}`)
-      const added = stored * entries.reduce((sum, [, n]) => sum + n, 0)
+  }
+
+  /** In the order of their ids, so that no two nodes wait for each other's. */
+  async function flush(): Promise<void> {
+    for (const id of [...changes.keys()].sort()) {
+      const { stored, statuses } = changes.get(id) ?? { stored: 0, statuses: new Map() }
+      changes.delete(id)
+      const sums = [...statuses.keys()].map((status, i) => `${status} = ${status} + $${i + 3}`)
       await db.run(`UPDATE batches SET stored = stored + $2, ${sums.join(', ')} WHERE id = $1`, [
         id,
-        added,
-        ...entries.map(([, n]) => n),
+        stored,
+        ...statuses.values(),
       ])
     }
   }
@@ -56,11 +66,18 @@ export function createBatches(db: Queries) {
       return begun === 1
     },
 
-    added: (jobs: readonly Job[]) => count(tally(jobs, keyOf), 1),
+    /**
+     * Writes the counts: after all locks of jobs that the transaction takes, as whoever ends a job locks its row first, and
+     * then that of its batch.
+     */
+    flush,
+    forget: () => changes.clear(),
 
-    async moved(changes: readonly { before: Member; after: Member }[]): Promise<void> {
+    added: (jobs: readonly Job[]) => note(tally(jobs, keyOf), 1),
+
+    moved(moves: readonly { before: Member; after: Member }[]): void {
       const sums = new Map<string, number>()
-      for (const { before, after } of changes) {
+      for (const { before, after } of moves) {
         if (after.batch_id === null || before.status === after.status) continue
         for (const [member, n] of [
           [before, -1],
@@ -70,11 +87,12 @@ export function createBatches(db: Queries) {
           sums.set(key, (sums.get(key) ?? 0) + n)
         }
       }
-      await count(sums, 0)
+      note(sums, 0)
     },
 
     /** Jobs were deleted: a batch goes with its last one. */
     async removed(jobs: readonly Pick<Job, 'id' | 'batch_id'>[]): Promise<void> {
+      await flush()
       const counts = tally(jobs, ({ batch_id }) => batch_id)
       for (const id of [...counts.keys()].sort()) {
         await db.run('UPDATE batches SET stored = stored - $2 WHERE id = $1', [id, counts.get(id)])
@@ -88,6 +106,7 @@ export function createBatches(db: Queries) {
     refuse: (id: string) => db.run('UPDATE batches SET refuses = true WHERE id = $1 AND open_by IS NOT NULL', [id]),
 
     async close(id: string): Promise<void> {
+      await flush()
       await db.run('UPDATE batches SET open_by = NULL WHERE id = $1', [id])
       await db.run(
         `DELETE FROM batches WHERE id = $1 AND stored = 0

@@ -9,10 +9,9 @@ const CANCEL_STEP = 200
 
 /** Everything here runs inside a transaction that group commit began. */
 export function createCancels(rows: Rows, moves: Moves) {
-  async function cancel(id: string, detail: string, now: number): Promise<CancelAnswer | null> {
+  async function cancel(id: string, detail: string, now: number, unblocked: Job[] = []): Promise<CancelAnswer | null> {
     const job = await rows.get(id)
     if (job === null) return null
-    const unblocked: Job[] = []
     if (isFinal(job.status)) return { job, answer: 'final', unblocked }
     if (job.status === 'processing')
       return { job: await rows.requestCancel(job, detail, now), answer: 'requested', unblocked }
@@ -27,11 +26,12 @@ export function createCancels(rows: Rows, moves: Moves) {
     const done: BatchCancel = { cancelled: [], requested: [], unblocked: [], next }
     // What a stream would still add to it is not wanted either.
     await moves.batches.refuse(id)
+    // All of them before anything else is locked.
+    await rows.lock(found)
     for (const job of found) {
-      const answer = await cancel(job, detail, now)
+      const answer = await cancel(job, detail, now, done.unblocked)
       if (answer === null) continue
       if (answer.answer !== 'final') done[answer.answer].push(answer.job)
-      done.unblocked.push(...answer.unblocked)
     }
     return done
   }

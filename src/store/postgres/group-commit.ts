@@ -8,6 +8,12 @@ import { away, type Connection, codeOf, isLost, messageOf } from './connection.j
 export interface Lane {
   db: Connection
   ledger: Ledger
+  /** Writes what is left to write once all writes of a transaction are done. */
+  finish(): Promise<void>
+  /** Forgets what that would be. */
+  forget(): void
+  /** Locks the rows of these jobs, in one order. */
+  lock(ids: readonly string[]): void
 }
 
 /**
@@ -17,6 +23,8 @@ export interface Lane {
 interface Kind<L, I, O> {
   /** How many jobs an input is about. */
   jobsOf(input: I): number
+  /** Which of them it waits for, where somebody else has them locked. */
+  idsOf?(input: I): readonly string[]
   /** One statement after the other, each with the answers of those before. */
   work(lane: L, inputs: I[]): Promise<O[]>
   /**
@@ -26,6 +34,13 @@ interface Kind<L, I, O> {
   atOnce?(lane: L, inputs: I[]): Promise<O[]> | O[] | null
 }
 
+interface Locks {
+  /** Of the jobs that it waits for, where somebody else has them locked. */
+  ids?: readonly string[]
+  /** It locks others as well, many in one order, and has a transaction of its own. */
+  single?: boolean
+}
+
 interface Write<L> {
   /** Null: it has the store for itself. */
   kind: Kind<L, unknown, unknown> | null
@@ -33,6 +48,9 @@ interface Write<L> {
   input: unknown
   /** How many jobs it is about, where others of its kind may be written beside it. */
   jobs: number | null
+  ids: readonly string[]
+  /** It has a transaction of its own. */
+  single: boolean
   resolve: (value: unknown) => void
   reject: (reason: unknown) => void
 }
@@ -43,7 +61,7 @@ export interface GroupCommit<L extends Lane> {
    * again, so it leaves nothing behind but rows. One that throws fails alone. A ServiceError that it returns is a refusal
    * and rejects; answers come in the order of the writes.
    */
-  write<T>(work: () => Promise<T | ServiceError>): Promise<Exclude<T, ServiceError>>
+  write<T>(work: () => Promise<T | ServiceError>, locks?: Locks): Promise<Exclude<T, ServiceError>>
   /** The same for what may be written beside others. In a transaction of such writes alone, what was begun first goes first. */
   beside<I, O>(kind: Kind<L, I, O>): (input: I) => Promise<O>
   /** Resolves when everything written before has been answered. */
@@ -112,9 +130,9 @@ export function createGroupCommit<L extends Lane>(
   /** The writes that may begin now, in their order, and where. What is exclusive runs in the first lane, as nothing else does. */
   function next(): { lane: L; writes: Write<L>[] } | null {
     if (queue.length === 0 || [...busy.values()].some(({ exclusive }) => exclusive)) return null
-    const group = queue.slice(0, MOST)
+    const group = queue.slice(0, groupSize())
     const end = group.findIndex(({ jobs }) => jobs === null)
-    if (busy.size === 0 && end >= 0) return { lane: first, writes: queue.splice(0, MOST) }
+    if (busy.size === 0 && end >= 0) return { lane: first, writes: queue.splice(0, group.length) }
     const shared = end < 0 ? group : group.slice(0, end)
     const all = countJobs(shared)
     if (all < WORTH_A_LANE && busy.size > 0) return null
@@ -122,6 +140,11 @@ export function createGroupCommit<L extends Lane>(
     const [lane, another] = free.filter((lane) => !busy.has(lane))
     if (lane === undefined) return null
     return { lane, writes: queue.splice(0, another === undefined ? shared.length : half(shared, all)) }
+  }
+
+  function groupSize(): number {
+    const single = queue.findIndex(({ single }) => single)
+    return single === 0 ? 1 : Math.min(MOST, single < 0 ? queue.length : single)
   }
 
   async function flush(lane: L, writes: Write<L>[]): Promise<void> {
@@ -148,6 +171,11 @@ export function createGroupCommit<L extends Lane>(
           queue.unshift(...writes.map((write) => ({ ...write, kind: null, jobs: null })))
           return
         }
+        // Each takes its locks in one order; one after the other they may meet those of another node in any order.
+        if (!open && writes.length > 1 && CONFLICTS.includes(codeOf(error))) {
+          queue.unshift(...writes.map((write) => ({ ...write, kind: null, jobs: null, single: true })))
+          return
+        }
         const another: Way | null = open ? null : nextWay(way, error, tries)
         if (another === null) return refuse(writes, error, open)
         way = another
@@ -169,14 +197,20 @@ export function createGroupCommit<L extends Lane>(
   async function inTransaction(lane: L, writes: Write<L>[], way: Way, sent: { commit: boolean }): Promise<Result[]> {
     const { db, ledger } = lane
     ledger.forget()
+    lane.forget()
     await db.begin()
     const answers: (Result[] | Promise<Result[]>)[] = []
-    for (const { kind, work, inputs } of alike(writes, way)) {
+    const groups = alike(writes, way)
+    // What one after the other would lock in any order is locked in one: no two nodes wait for each other.
+    const locking = groups.filter(({ ids }) => ids.length > 0)
+    if (locking.length > 1) lane.lock(locking.flatMap(({ ids }) => ids))
+    for (const { kind, work, inputs } of groups) {
       const atOnce = way === 'at once' ? kind?.atOnce?.(lane, inputs) : null
       if (atOnce != null) answers.push(asResults(atOnce))
       else if (way === 'alone') answers.push([await runAlone(lane, () => work(lane, inputs))])
       else answers.push(await asResults(work(lane, inputs)))
     }
+    await lane.finish()
     ledger.flush()
     sent.commit = true
     // What fails first is why the rest of it does.
@@ -185,19 +219,25 @@ export function createGroupCommit<L extends Lane>(
     return (await Promise.all(answers)).flat()
   }
 
-  async function runAlone({ db, ledger }: L, work: () => Promise<unknown[]>): Promise<Result> {
+  async function runAlone(lane: L, work: () => Promise<unknown[]>): Promise<Result> {
+    const { db, ledger } = lane
     const mark = ledger.mark()
     try {
-      const [value] = await db.alone(work)
+      const [value] = await db.alone(async () => {
+        const values = await work()
+        await lane.finish()
+        return values
+      })
       return { value }
     } catch (error) {
       if (!isOwnFault(error)) throw error
       ledger.forget(mark)
+      lane.forget()
       return { error }
     }
   }
 
-  function enqueue(write: Pick<Write<L>, 'kind' | 'work' | 'input' | 'jobs'>): Promise<unknown> {
+  function enqueue(write: Omit<Write<L>, 'resolve' | 'reject'>): Promise<unknown> {
     return new Promise((resolve, reject) => {
       queue.push({ ...write, resolve, reject })
       call()
@@ -205,14 +245,17 @@ export function createGroupCommit<L extends Lane>(
   }
 
   return {
-    write: <T>(work: () => Promise<T | ServiceError>) =>
-      enqueue({ kind: null, work: async () => [await work()], input: null, jobs: null }) as Promise<
-        Exclude<T, ServiceError>
-      >,
+    write: <T>(work: () => Promise<T | ServiceError>, { ids = [], single = false }: Locks = {}) => {
+      const write = { kind: null, work: async () => [await work()], input: null, jobs: null, ids, single }
+      return enqueue(write) as Promise<Exclude<T, ServiceError>>
+    },
     beside<I, O>(of: Kind<L, I, O>) {
       const kind = of as unknown as Kind<L, unknown, unknown>
       kinds.push(kind)
-      return (input: I) => enqueue({ kind, work: kind.work, input, jobs: of.jobsOf(input) }) as Promise<O>
+      return (input: I) => {
+        const [jobs, ids] = [of.jobsOf(input), of.idsOf?.(input) ?? []]
+        return enqueue({ kind, work: kind.work, input, jobs, ids, single: false }) as Promise<O>
+      }
     },
     drain: async () => {
       while (busy.size > 0 || queue.length > 0)
@@ -235,11 +278,14 @@ function half(writes: readonly Write<never>[], all: number): number {
 
 /** Neighbours that ask for the same work. */
 function alike<L>(writes: Write<L>[], way: Way) {
-  const groups: (Pick<Write<L>, 'kind' | 'work'> & { inputs: unknown[] })[] = []
-  for (const { kind, work, input } of writes) {
+  const groups: (Pick<Write<L>, 'kind' | 'work'> & { inputs: unknown[]; ids: string[] })[] = []
+  for (const { kind, work, input, ids } of writes) {
     const last = groups.at(-1)
-    if (way !== 'alone' && last?.work === work) last.inputs.push(input)
-    else groups.push({ kind, work, inputs: [input] })
+    if (way === 'alone' || last?.work !== work) groups.push({ kind, work, inputs: [input], ids: [...ids] })
+    else {
+      last.inputs.push(input)
+      last.ids.push(...ids)
+    }
   }
   return groups
 }

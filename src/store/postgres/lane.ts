@@ -44,6 +44,9 @@ export function createLane(db: Connection, ledger: JobLedger, options: LaneOptio
     moves,
     upkeep,
     outside,
+    finish: () => moves.finish(),
+    forget: () => moves.forget(),
+    lock: (ids: readonly string[]) => rows.hold(ids),
     async claim(requests: readonly ClaimRequest[]): Promise<Claimed[]> {
       const answers: Claimed[] = []
       for (const request of requests) answers.push(await claimOne(request))

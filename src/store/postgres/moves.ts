@@ -36,6 +36,13 @@ export interface Moves {
   inserted<J extends Job>(jobs: readonly J[], now: number): Promise<J[]>
   /** No job comes into the batch any more. */
   closeBatch(id: string, now: number, unblocked: Job[]): Promise<void>
+  /**
+   * Counts of batches, and what goes on with their ends: the last that a transaction does. What goes on is added to the
+   * `unblocked` of the moves.
+   */
+  finish(): Promise<void>
+  /** The transaction has not happened. */
+  forget(): void
   /** Tells some of the jobs that still wait for what has ended. */
   goOn(now: number, unblocked: Job[]): Promise<void>
   /** Whether there are such jobs. */
@@ -51,6 +58,8 @@ export function createMoves(db: Queries, rows: Rows, digestRules: readonly Diges
   const dependencies = createDependencies(db)
   const digests = createDigests(db, digestRules)
   const schedules = createSchedules(db, digests)
+  /** Batches that may have come to their end in this transaction, and who is to be told of what goes on then. */
+  const ending = new Map<string, { now: number; unblocked: Job[] }>()
 
   /** The transitions themselves, the turns of their keys, and the counts of their batches. */
   async function apply<J extends Job>(moves: readonly Move<J>[], locked = true) {
@@ -59,7 +68,7 @@ export function createMoves(db: Queries, rows: Rows, digestRules: readonly Diges
       const moved = after[i]
       return moved == null ? [] : [{ before, step, after: moved }]
     })
-    await batches.moved(changes)
+    batches.moved(changes)
     await turns.moved(changes.map(({ after }) => after))
     const again = changes.filter(({ step }) => step.verb === 'rerun')
     for (const { after } of again) await dependencies.needAgain(after)
@@ -90,7 +99,7 @@ export function createMoves(db: Queries, rows: Rows, digestRules: readonly Diges
         unblocked.push(after)
         if (!isFinal(after.status)) continue
         queue.push(after)
-        await endBatch(after, now, unblocked)
+        endBatch(after, now, unblocked)
       }
       if (budget === 0 && (await dependencies.dependents(on.id, 1)).length > 0) await dependencies.leave(on)
     }
@@ -109,9 +118,9 @@ export function createMoves(db: Queries, rows: Rows, digestRules: readonly Diges
   const one = async <J extends Job>(job: J, step: Step, now: number): Promise<J | null> =>
     (await apply([{ job, step, now }])).after[0] ?? null
 
-  /** Where that was the last of its batch, the job that waits for the batch goes on. */
-  async function endBatch({ batch_id }: Job, now: number, unblocked: Job[]): Promise<void> {
-    if (batch_id !== null) await goOnAfter(batch_id, now, unblocked)
+  /** Where that was the last of its batch, the job that waits for the batch goes on, in finish(). */
+  function endBatch({ batch_id }: Job, now: number, unblocked: Job[]): void {
+    if (batch_id !== null) ending.set(batch_id, { now, unblocked })
   }
 
   async function goOnAfter(batch: string, now: number, unblocked: Job[]): Promise<void> {
@@ -138,8 +147,7 @@ export function createMoves(db: Queries, rows: Rows, digestRules: readonly Diges
     async move(moves, unblocked, locked) {
       const { after, awaited, ended } = await apply(moves, locked)
       const now = moves.reduce((latest, move) => Math.max(latest, move.now), 0)
-      for (const batch of new Set(ended.flatMap(({ batch_id }) => batch_id ?? [])))
-        await goOnAfter(batch, now, unblocked)
+      for (const job of ended) endBatch(job, now, unblocked)
       if (awaited.length > 0)
         await follow(
           ended.filter(({ id }) => awaited.includes(id)),
@@ -150,14 +158,14 @@ export function createMoves(db: Queries, rows: Rows, digestRules: readonly Diges
     },
 
     async started(jobs) {
-      await batches.moved(jobs.map((after) => ({ before: { batch_id: after.batch_id, status: 'pending' }, after })))
+      batches.moved(jobs.map((after) => ({ before: { batch_id: after.batch_id, status: 'pending' }, after })))
       await turns.moved(jobs)
     },
 
     async adjust(job, change, now) {
       const after = await rows.adjust(job, change, now)
       if (after === null) return null
-      await batches.moved([{ before: job, after }])
+      batches.moved([{ before: job, after }])
       await turns.moved([after])
       return after
     },
@@ -173,6 +181,22 @@ export function createMoves(db: Queries, rows: Rows, digestRules: readonly Diges
     async closeBatch(id, now, unblocked) {
       await batches.close(id)
       await goOnAfter(id, now, unblocked)
+    },
+
+    async finish() {
+      await batches.flush()
+      for (const id of [...ending.keys()].sort()) {
+        const { now, unblocked } = ending.get(id) ?? { now: 0, unblocked: [] }
+        ending.delete(id)
+        await goOnAfter(id, now, unblocked)
+      }
+      // What has gone on then may be of other batches.
+      await batches.flush()
+      if (ending.size > 0) await this.finish()
+    },
+    forget() {
+      ending.clear()
+      batches.forget()
     },
 
     async goOn(now, unblocked) {

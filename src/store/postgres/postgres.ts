@@ -136,6 +136,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   let lately = 0
   const settle = commits.beside<readonly Ending[], Settled>({
     jobsOf: ({ length }) => length,
+    idsOf: (endings) => endings.map(({ id }) => id),
     work: (lane, calls) => lane.settle(calls),
     atOnce: (lane, calls) => lane.settleAtOnce(calls),
   })
@@ -168,7 +169,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
       }),
     claim: (request) => lostClaims.watch(request, claim(request)),
     async renew(reports) {
-      const answer = await commits.write(() => renew(reports))
+      const answer = await commits.write(() => renew(reports), { ids: reports.map(({ id }) => id) })
       ownRuns.reported(reports)
       return answer
     },
@@ -181,13 +182,14 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
       commits.write(async () => {
         for (const one of notes) logs.append(one)
       }),
-    checkpoint: ({ id, run }, value) => commits.write(() => logs.checkpoint(id, run, value)),
-    cancel: (id, detail, now) => commits.write(() => cancels.cancel(id, detail, now)),
-    cancelBatch: (id, after, detail, now) => commits.write(() => cancels.cancelBatch(id, after, detail, now)),
-    adjust: (id, change, now) => commits.write(() => adjust(id, change, now)),
-    rerun: (id, now) => commits.write(() => rerun(id, now)),
-    remove: (id) => commits.write(() => remove(id)),
-    prune: (request) => commits.write(() => prune(request)),
+    checkpoint: ({ id, run }, value) => commits.write(() => logs.checkpoint(id, run, value), { ids: [id] }),
+    cancel: (id, detail, now) => commits.write(() => cancels.cancel(id, detail, now), { ids: [id] }),
+    cancelBatch: (id, after, detail, now) =>
+      commits.write(() => cancels.cancelBatch(id, after, detail, now), { single: true }),
+    adjust: (id, change, now) => commits.write(() => adjust(id, change, now), { ids: [id] }),
+    rerun: (id, now) => commits.write(() => rerun(id, now), { ids: [id] }),
+    remove: (id) => commits.write(() => remove(id), { ids: [id] }),
+    prune: (request) => commits.write(() => prune(request), { single: true }),
     pause: (type, paused) => commits.write(() => setPause(db, type, paused)),
     pauses: () => read(readPauses(reader)),
     tick: ({ now }) =>

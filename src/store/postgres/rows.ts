@@ -148,6 +148,9 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
     /** Locked until the transaction ends, in the order of their ids: no two nodes wait for each other. */
     lock: (ids: readonly string[]): Promise<Job[]> =>
       jobs(`SELECT ${COLUMNS} FROM jobs WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE`, [ids]),
+    /** The same, and nothing is read. */
+    hold: (ids: readonly string[]): void =>
+      db.send('SELECT 1 FROM jobs WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE', [ids]),
     async get(id: string): Promise<Job | null> {
       return (await this.lock([id]))[0] ?? null
     },

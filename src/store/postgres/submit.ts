@@ -75,7 +75,7 @@ export function createSubmissions(db: Queries, rows: Rows, moves: Moves, ledger:
         tags.map(({ id }) => id),
         tags.map(({ tag }) => tag),
       ])
-    await moves.batches.added(jobs)
+    moves.batches.added(jobs)
   }
 
   /** Jobs that neither have keys nor wait for anything. */

@@ -52,6 +52,7 @@ export function createUpkeep(db: Queries, rows: Rows, moves: Moves, node: string
       [now],
     )
     if (there?.left) await moves.goOn(now, unblocked)
+    await moves.finish()
     // First: what came too late is not to be promoted. What has just been unblocked may be either.
     const late = there?.late || unblocked.length > 0 ? await take(LATE, 'start_by', now) : []
     const expired = await expireAll(late, now, unblocked)
