@@ -98,7 +98,8 @@ export async function startPostgres(settings: Record<string, string> = {}): Prom
 /** Where the programs lie out of reach of the unprivileged user, it gets a copy. */
 function runnable(bin: string, folder: string): string {
   if (spawnSync(join(bin, 'initdb'), ['--version'], identity).status === 0) return bin
-  cpSync(dirname(bin), join(folder, 'native'), { recursive: true })
+  // Its links lead to names beside them.
+  cpSync(dirname(bin), join(folder, 'native'), { recursive: true, verbatimSymlinks: true })
   return join(folder, 'native', 'bin')
 }
 
