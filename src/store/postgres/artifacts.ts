@@ -5,8 +5,8 @@ import { Readable } from 'node:stream'
 import { type ArtifactStore, createArtifactFolder } from '../../artifacts.js'
 import type { RunKey } from '../../pool/protocol.js'
 import { type ConnectionOptions, openConnection } from './connection.js'
-import { asServiceError } from './group-commit.js'
 import { noteRun, sweepLeftovers } from './leftovers.js'
+import { reach } from './refusals.js'
 
 /** Where a byte lies follows from it: it cannot change any more. */
 const CHUNK_BYTES = 262_144
@@ -113,14 +113,5 @@ export function openPostgresArtifacts({ dir, ...connection }: ConnectionOptions 
     async close() {
       await Promise.all([db.close(), reader.close()])
     },
-  }
-}
-
-/** What the database does not take or give now is told as the store tells it. */
-async function reach<T>(asking: Promise<T>): Promise<T> {
-  try {
-    return await asking
-  } catch (error) {
-    throw asServiceError(error, false)
   }
 }

@@ -2,8 +2,9 @@
 import type { JsonText } from '../../job.js'
 import type { Cluster, Member } from '../cluster.js'
 import { COLUMNS, parseJob, type Values } from '../job-row.js'
-import { type Connection, type ConnectionOptions, openConnection, type Queries, read } from './connection.js'
+import { type Connection, type ConnectionOptions, openConnection, type Queries } from './connection.js'
 import { createNodes } from './nodes.js'
+import { reach } from './refusals.js'
 
 /** Beats in a lease: two may be lost before the node is taken for dead. */
 const BEATS = 4
@@ -72,14 +73,14 @@ export function createCluster({ connection, reader, node, lease }: ClusterOption
       void beat()
     },
     beat,
-    nodes: () => read(nodes.list(reader)),
-    ask: (whom, wish) => read(nodes.ask(pulse, whom, wish)),
+    nodes: () => reach(nodes.list(reader)),
+    ask: (whom, wish) => reach(nodes.ask(pulse, whom, wish)),
     async hint(text) {
       await pulse.run('SELECT pg_notify($1, $2)', [channel, `${node} ${text}`])
     },
     async jobs(ids) {
       const text = `SELECT ${COLUMNS} FROM jobs WHERE id = ANY($1::text[])`
-      const rows = await read(reader.values<Values>(text, [ids]))
+      const rows = await reach(reader.values<Values>(text, [ids]))
       return rows.map(parseJob)
     },
     async enter(db) {

@@ -1,6 +1,6 @@
 // A connection to PostgreSQL that is made when it is needed, and thrown away as soon as anything about it is in doubt.
 import pg from 'pg'
-import { ServiceError } from '../../errors.js'
+import { away, codeOf, isLost, messageOf } from './refusals.js'
 import { storable, typeParser } from './values.js'
 
 /** What the parts of the store ask of a connection. */
@@ -275,38 +275,3 @@ async function letGo(client: pg.Client): Promise<void> {
 
 /** As an identifier, for search_path as well as for statements. */
 export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
-
-export function messageOf(error: unknown): string {
-  const { message, code } = Object(error)
-  return String(message || code || error)
-}
-
-export function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : ''
-}
-
-/** The connection cannot be used any more: it broke, the server ended it or only reads, or an answer is overdue. */
-export function isLost(error: unknown): boolean {
-  if (error instanceof ServiceError) return false
-  if (error instanceof pg.DatabaseError) return /^(08|57P|25P0[34]|25006)/.test(codeOf(error))
-  return (
-    error instanceof Error && (codeOf(error) !== '' || /terminated|timeout|closed|not queryable/i.test(error.message))
-  )
-}
-
-export function away(why: string): ServiceError {
-  return new ServiceError('store_busy', `the database is away (${why})`)
-}
-
-/** What cannot be read now is told like a write that cannot be written. */
-export async function read<T>(reading: Promise<T>): Promise<T> {
-  try {
-    return await reading
-  } catch (error) {
-    if (isLost(error)) throw away(error instanceof Error ? error.message : String(error))
-    // Such as a right that is missing: what the server does not read now it reads when that is over.
-    if (error instanceof pg.DatabaseError && /^(42|53|55|57)/.test(codeOf(error)))
-      throw new ServiceError('store_busy', `the database refuses it (${codeOf(error)}: ${error.message})`)
-    throw error
-  }
-}

@@ -1,8 +1,8 @@
 // Group commit: all writes of one turn of the event loop, and those that came while the last ones were written, share one
 // transaction. Of claims and ends of runs, where there are many, two transactions are under way at once.
-import pg from 'pg'
 import { ServiceError } from '../../errors.js'
-import { away, type Connection, codeOf, isLost, messageOf } from './connection.js'
+import type { Connection } from './connection.js'
+import { asServiceError, isConflict, isOwnFault, isRefusal } from './refusals.js'
 
 /** Where a transaction runs: a connection, and what counts the changes of its transaction. */
 export interface Lane {
@@ -77,10 +77,7 @@ export interface Ledger {
   mark(): unknown
 }
 
-/** Two nodes, or lanes, that wait for each other's rows: one is told, and tries again. */
-const CONFLICTS = ['40001', '40P01', '55P03']
 const TRIES = 10
-const READ_ONLY = '25006'
 /** Writes that share a transaction at the most. */
 const MOST = 1_000
 /** With fewer jobs than this a second transaction costs more than waiting for the first one does. */
@@ -172,7 +169,7 @@ export function createGroupCommit<L extends Lane>(
           return
         }
         // Each takes its locks in one order; one after the other they may meet those of another node in any order.
-        if (!open && writes.length > 1 && CONFLICTS.includes(codeOf(error))) {
+        if (!open && writes.length > 1 && isConflict(error)) {
           queue.unshift(...writes.map((write) => ({ ...write, kind: null, jobs: null, single: true })))
           return
         }
@@ -185,7 +182,7 @@ export function createGroupCommit<L extends Lane>(
 
   /** Null: there is none, it is refused. */
   function nextWay(way: Way, error: unknown, tries: number): Way | null {
-    const again = CONFLICTS.includes(codeOf(error)) && tries < TRIES
+    const again = isConflict(error) && tries < TRIES
     if (way === 'at once') return again || isOwnFault(error) ? 'step by step' : null
     if (again) return way
     return way === 'alone' || !isOwnFault(error) ? null : 'alone'
@@ -309,29 +306,4 @@ function answer(writes: Write<never>[], results: Result[]): void {
 function refuse(writes: Write<never>[], error: unknown, committing: boolean): void {
   const refusal = asServiceError(error, committing)
   for (const { reject } of writes) reject(refusal)
-}
-
-/** The server has refused a statement, if only because it takes no writes, and reads on. */
-const isRefusal = (error: unknown) =>
-  error instanceof pg.DatabaseError && (!isLost(error) || codeOf(error) === READ_ONLY)
-
-/** What is wrong with one write and no other: a value that does not fit (class 22), a rule of a table (23), or our own code. */
-function isOwnFault(error: unknown): boolean {
-  if (error instanceof ServiceError || isLost(error)) return false
-  return !(error instanceof pg.DatabaseError) || /^(22|23|54)/.test(codeOf(error))
-}
-
-export function asServiceError(error: unknown, committing: boolean): unknown {
-  if (error instanceof ServiceError) return error
-  const code = codeOf(error)
-  if (/^53(000|100|200)$/.test(code)) return new ServiceError('storage_full', 'the database has no space left')
-  if (committing && isLost(error))
-    return new ServiceError('outcome_unknown', 'the connection broke while the database was committing')
-  if (isLost(error)) return away(error instanceof Error ? error.message : String(error))
-  if (CONFLICTS.includes(code) || code === '57014')
-    return new ServiceError('store_busy', `the database did not get to it in time (${code}: ${messageOf(error)})`)
-  // What the server refuses for a reason of its own, such as a right that is missing, it takes when that is over.
-  if (error instanceof pg.DatabaseError && !isOwnFault(error))
-    return new ServiceError('store_busy', `the database refuses it (${code}: ${error.message})`)
-  return error
 }

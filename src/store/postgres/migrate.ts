@@ -2,7 +2,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { StoreOpenError } from '../open-error.js'
-import { type Connection, codeOf, type Queries, quoted } from './connection.js'
+import { type Connection, type Queries, quoted } from './connection.js'
+import { codeOf } from './refusals.js'
 
 const OLDEST = 140_000
 /** How long a change of a table waits for others that use it. */

@@ -8,7 +8,7 @@ import type { Claimed, ClaimRequest, Ending, ProgressReport, Renewal, Settled, S
 import { createBatches } from './batches.js'
 import { createCancels } from './cancel.js'
 import { createCluster } from './cluster.js'
-import { openConnection, type Queries, read, type Timeouts } from './connection.js'
+import { openConnection, type Queries, type Timeouts } from './connection.js'
 import { createDigests } from './digests.js'
 import { createGroupCommit } from './group-commit.js'
 import { createLane } from './lane.js'
@@ -21,6 +21,7 @@ import { createOwnRuns } from './own-runs.js'
 import { readPauses, setPause } from './pauses.js'
 import { createPruning } from './prune.js'
 import { createReads } from './reads.js'
+import { reach } from './refusals.js'
 import { createRows } from './rows.js'
 import { createSchedules } from './schedules.js'
 import { createStanding } from './standing.js'
@@ -191,7 +192,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
     remove: (id) => commits.write(() => remove(id), { ids: [id] }),
     prune: (request) => commits.write(() => prune(request), { single: true }),
     pause: (type, paused) => commits.write(() => setPause(db, type, paused)),
-    pauses: () => read(readPauses(reader)),
+    pauses: () => reach(readPauses(reader)),
     tick: ({ now }) =>
       commits.write(async () => {
         await submissions.keys.expire(now, UPKEEP_STEP)
@@ -204,25 +205,25 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
     addDigestEvent: (digest, event) => commits.write(() => moves.digests.add(digest, event)),
     fire: (fires, bounds) => commits.write(() => moves.schedules.fire(fires, bounds, submissions)),
 
-    schedule: (name) => read(readSchedules.get(name)),
-    schedules: (after, limit) => read(readSchedules.list(after, limit)),
+    schedule: (name) => reach(readSchedules.get(name)),
+    schedules: (after, limit) => reach(readSchedules.list(after, limit)),
     dueSchedules: async (now, limit) => ({
-      due: await read(readSchedules.due(now, limit)),
-      next_at: await read(readSchedules.next()),
+      due: await reach(readSchedules.due(now, limit)),
+      next_at: await reach(readSchedules.next()),
     }),
-    digest: (name) => read(readDigests.read(name)),
-    ticks: (name, limit) => read(readSchedules.history(name, limit)),
-    get: (id) => read(reads.get(id)),
-    recall: async (key, now, whole) => answered(await read(recall(key, now, whole))),
-    list: (filter, limit, before) => read(reads.list(filter, limit, before)),
-    scan: (filter, after) => read(reads.scan(filter, after)),
-    tally: (filter, after) => read(reads.tally(filter, after)),
-    attempts: (id) => read(reads.attempts(id)),
-    logs: (id, after, limit) => read(reads.lines(id, after, limit)),
-    lastCheckpoint: (id) => read(reads.lastCheckpoint(id)),
-    batch: (id) => read(batches.get(id)),
-    standing: (job, shares, now) => read(standing(job, shares, now)),
-    counts: async () => countsOf(await read(readCounts(reader))),
+    digest: (name) => reach(readDigests.read(name)),
+    ticks: (name, limit) => reach(readSchedules.history(name, limit)),
+    get: (id) => reach(reads.get(id)),
+    recall: async (key, now, whole) => answered(await reach(recall(key, now, whole))),
+    list: (filter, limit, before) => reach(reads.list(filter, limit, before)),
+    scan: (filter, after) => reach(reads.scan(filter, after)),
+    tally: (filter, after) => reach(reads.tally(filter, after)),
+    attempts: (id) => reach(reads.attempts(id)),
+    logs: (id, after, limit) => reach(reads.lines(id, after, limit)),
+    lastCheckpoint: (id) => reach(reads.lastCheckpoint(id)),
+    batch: (id) => reach(batches.get(id)),
+    standing: (job, shares, now) => reach(standing(job, shares, now)),
+    counts: async () => countsOf(await reach(readCounts(reader))),
     failure: () => db.trouble() ?? cluster.trouble(),
     cluster,
     async close() {
