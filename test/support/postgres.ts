@@ -17,7 +17,8 @@ export function usePostgres() {
   const url = () => (given === undefined ? (own?.url ?? '') : inDatabase(given, database))
 
   beforeAll(async () => {
-    if (given === undefined) own = await startPostgres({ fsync: 'off' })
+    // Tests open and close stores by the hundred: on a busy machine the server's sessions end later than we are told.
+    if (given === undefined) own = await startPostgres({ fsync: 'off', max_connections: '300' })
     else await ask(given, `CREATE DATABASE ${database}`)
   })
   afterAll(async () => {
