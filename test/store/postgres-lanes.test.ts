@@ -74,13 +74,20 @@ describe.skipIf(postgresMissing !== null)(`two transactions at once (${postgresM
   const settle = (store: Store, jobs: readonly JobWithPayload[]) =>
     store.settle(endings(jobs)).then(({ ended }) => ended.filter((job) => job?.status === 'completed').length)
 
-  /** Somebody else holds the row of the job until the answer is called. */
-  async function held({ id }: JobWithPayload): Promise<() => Promise<void>> {
+  /** Somebody else, in a transaction. */
+  async function somebody(settings = '') {
     const client = new pg.Client({ connectionString: server.url() })
     await client.connect()
     onTestFinished(() => client.end())
-    await client.query('BEGIN')
-    await client.query(`SELECT 1 FROM "${schema}".jobs WHERE id = $1 FOR UPDATE`, [id])
+    await client.query(`${settings} BEGIN`)
+    const lock = (id?: string) => client.query(`SELECT 1 FROM "${schema}".jobs WHERE id = $1 FOR UPDATE`, [id])
+    return { client, lock }
+  }
+
+  /** Somebody else holds the row of the job until the answer is called. */
+  async function held({ id }: JobWithPayload): Promise<() => Promise<void>> {
+    const { client, lock } = await somebody()
+    await lock(id)
     return async () => {
       await client.query('ROLLBACK')
     }
@@ -173,14 +180,8 @@ describe.skipIf(postgresMissing !== null)(`two transactions at once (${postgresM
     const store = await warmedUp()
     const [one, other] = await twoLists(store)
     const [first, last] = [one[0], one.at(-1)].map((job) => job?.id)
-    const client = new pg.Client({ connectionString: server.url() })
-    await client.connect()
-    onTestFinished(() => client.end())
-    const lock = (id: string | undefined) =>
-      client.query(`SELECT 1 FROM "${schema}".jobs WHERE id = $1 FOR UPDATE`, [id])
     // The store's session looks for the circle, and is the one that is told.
-    await client.query(`SET deadlock_timeout = '1h'`)
-    await client.query('BEGIN')
+    const { client, lock } = await somebody(`SET deadlock_timeout = '1h';`)
     await lock(last)
     const ends = [settle(store, one), settle(store, other)]
     await until('it waits for the last row', async () => (await transactions()).waiting === 1)
