@@ -8,9 +8,13 @@ const NAMES = [
   ...['jobs', 'attempts', 'logs', 'checkpoints', 'tags', 'keys', 'key_holders', 'dependencies', 'unblocking'],
   ...['batches', 'schedules', 'ticks', 'digests', 'digest_events', 'pauses', 'starts', 'counts'],
 ]
-/** All nodes share the counts of the file: they are one part of those in PostgreSQL, which has what ever ended beside them. */
-const COUNTS = `(SELECT 0 AS part, status, type, coalesce(counts.n, 0) AS n, coalesce(bytes, 0) AS bytes,
-  coalesce(totals.n, 0) AS ever FROM counts FULL JOIN totals USING (status, type))`
+/**
+ * All nodes share the counts of the file: they are one part of those in PostgreSQL, which has what ever ended beside them,
+ * and counts as pending what runs.
+ */
+const COUNTS = `(SELECT 0 AS part, CASE status WHEN 'processing' THEN 'pending' ELSE status END AS status, type,
+  sum(coalesce(counts.n, 0)) AS n, sum(coalesce(bytes, 0)) AS bytes, sum(coalesce(totals.n, 0)) AS ever
+  FROM counts FULL JOIN totals USING (status, type) GROUP BY 2, type)`
 /** A run that goes on is in the row of its job. */
 const ATTEMPTS = '(SELECT * FROM attempts WHERE outcome IS NOT NULL)'
 

@@ -1,5 +1,6 @@
 // What happens when a store is opened: tables are made once, what this jobmill does not know is refused, nothing stays open.
 import { randomUUID } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { StoreOpenError } from '../../src/store/open-error.js'
 import { openPostgresStore } from '../../src/store/postgres/postgres.js'
@@ -46,6 +47,26 @@ describe.skipIf(postgresMissing !== null)(`opening PostgreSQL (${postgresMissing
     await store.submit([aJob()], NO_BOUNDS)
     expect((await store.counts()).a?.now).toEqual({ pending: 1 })
     await store.close()
+  })
+
+  test('of a schema of version 4, what runs is counted as before', async () => {
+    await server.ask('CREATE SCHEMA four')
+    await server.ask('CREATE TABLE four.migrations (version integer PRIMARY KEY, oldest integer NOT NULL)')
+    const folder = new URL('../../src/store/sql/postgres/', import.meta.url)
+    for (const name of readdirSync(folder).filter((name) => /^000[1-4]_/.test(name))) {
+      await server.ask(`SET search_path TO four; ${readFileSync(new URL(name, folder), 'utf8')}`)
+      await server.ask(`INSERT INTO four.migrations VALUES (${Number(name.slice(0, 4))}, 3)`)
+    }
+    // Three jobs that wait and two that run, counted in two parts.
+    await server.ask(`INSERT INTO four.jobs (id, type, rank, created_at, updated_at, timeout_ms, payload_bytes, bytes, priority,
+        max_attempts, status, reason, reason_detail, payload)
+      SELECT 'job-' || n, 'a', n, 0, 0, 1, 2, 2, 3, 1, CASE WHEN n > 3 THEN 'processing' ELSE 'pending' END, '', '', '{}'
+      FROM generate_series(1, 5) AS n`)
+    await server.ask(`INSERT INTO four.counts VALUES
+      (1, 'pending', 'a', 5, 10, 0), (1, 'processing', 'a', 1, 2, 0), (2, 'processing', 'a', 1, 2, 0), (2, 'pending', 'a', -2, -4, 0)`)
+    const store = await open('four', 'a')
+    onTestFinished(() => store.close())
+    expect(await store.counts()).toEqual({ a: { now: { pending: 3, processing: 2 }, bytes: 10, ever: {} } })
   })
 
   test('a role that owns the schema needs no right to make one', async () => {

@@ -4,7 +4,6 @@ import { pick, type Share } from '../../slot-shares.js'
 import { COLUMNS, MAX_LOGS_KEPT, parseJob, parseWithPayload, type ValuesWithPayload } from '../job-row.js'
 import { type Claimed, type ClaimRequest, SUSPECT_AFTER } from '../store.js'
 import type { Queries } from './connection.js'
-import { addCounts, changesFrom, type JobLedger } from './ledger.js'
 import type { Moves } from './moves.js'
 import type { OwnRuns } from './own-runs.js'
 import { readPauses } from './pauses.js'
@@ -28,7 +27,7 @@ const TAKEN = `taken AS (UPDATE jobs SET ${STARTED}
  * A whole claim, or an empty row where something comes first: $1 now, $2 node, $3 and $4 shares, $5 slots, $6 wary. `more`
  * is known of the heads, and `slot` the number of a slot.
  */
-const whole = ({ more = '', slot = 'n', counted = '' } = {}) => `WITH look AS MATERIALIZED (
+const whole = ({ more = '', slot = 'n' } = {}) => `WITH look AS MATERIALIZED (
     SELECT EXISTS (SELECT 1 FROM unblocking) OR EXISTS (SELECT 1 FROM jobs WHERE ${LATE})
       OR EXISTS (SELECT 1 FROM jobs WHERE ${DUE}) OR ($6 AND EXISTS (SELECT 1 FROM jobs WHERE ${SUSPECT})) AS more),
   heads AS MATERIALIZED (
@@ -38,22 +37,13 @@ const whole = ({ more = '', slot = 'n', counted = '' } = {}) => `WITH look AS MA
   first AS MATERIALIZED (
     SELECT id, run, ($5::integer[])[${slot}] AS slot
     FROM (SELECT *, row_number() OVER (ORDER BY rank, id) AS n FROM heads) AS best WHERE n <= cardinality($5)),
-  ${TAKEN}${counted} SELECT ${COLUMNS}, payload FROM look LEFT JOIN taken ON NOT more WHERE more OR id IS NOT NULL`
+  ${TAKEN} SELECT ${COLUMNS}, payload FROM look LEFT JOIN taken ON NOT more WHERE more OR id IS NOT NULL`
 
 const WHOLE = whole()
 /** After such a job has started, nothing is left to do. */
 const PLAIN = `batch_id IS NULL AND concurrency_key IS NULL AND run < ${MAX_LOGS_KEPT}`
-/** With the counts of the whole transaction ($7 to $12); it fails where one of the best is not plain. */
-const AT_ONCE = whole({
-  more: `, ${PLAIN} AS plain`,
-  slot: expect('plain', 'id', 'n'),
-  counted: `, counted AS (${addCounts(`SELECT $7, status, type, sum(n), sum(bytes), sum(ever) FROM (
-      SELECT * FROM ${changesFrom(8)}
-      UNION ALL SELECT 'pending', type, -1, -bytes, 0 FROM taken
-      UNION ALL SELECT 'processing', type, 1, bytes, 0 FROM taken) AS changes (status, type, n, bytes, ever)
-    GROUP BY status, type HAVING sum(n) <> 0 OR sum(bytes) <> 0 OR sum(ever) <> 0
-    ORDER BY status COLLATE "C", type COLLATE "C"`)})`,
-})
+/** It fails where one of the best is not plain. */
+const AT_ONCE = whole({ more: `, ${PLAIN} AS plain`, slot: expect('plain', 'id', 'n') })
 
 const HEADS = `SELECT head.* FROM unnest($2::text[], $3::integer[]) AS share (type, most)
   CROSS JOIN LATERAL (SELECT id, type, run, rank ${HEAD}) AS head ORDER BY rank, id`
@@ -71,7 +61,6 @@ interface Candidate {
 
 export interface ClaimParts {
   db: Queries
-  ledger: JobLedger
   rows: Rows
   moves: Moves
   upkeep: Upkeep
@@ -81,7 +70,7 @@ export interface ClaimParts {
 const NOTHING_DUE = { expired: [], promoted: [], unblocked: [] }
 
 /** Everything here runs inside a transaction that group commit began. */
-export function createClaim({ db, ledger, rows, moves, upkeep, ownRuns }: ClaimParts) {
+export function createClaim({ db, rows, moves, upkeep, ownRuns }: ClaimParts) {
   const rates = createRates(db)
 
   async function claim(request: ClaimRequest): Promise<Claimed> {
@@ -98,14 +87,14 @@ export function createClaim({ db, ledger, rows, moves, upkeep, ownRuns }: ClaimP
     const found = await db.values<ValuesWithPayload>(WHOLE, valuesOf(request))
     if (found[0]?.[0] === null) return null
     const jobs = taken(found)
-    rows.started(jobs)
+    rows.forgetOldRuns(jobs)
     await moves.started(jobs)
     return jobs
   }
 
-  /** The same, with the counts of its transaction: nothing is left to do but to commit it. */
+  /** The same, where nothing is left to do but to commit it. */
   async function atOnce(request: ClaimRequest): Promise<Claimed | null> {
-    const found = await db.values<ValuesWithPayload>(AT_ONCE, [...valuesOf(request), ...ledger.take()])
+    const found = await db.values<ValuesWithPayload>(AT_ONCE, valuesOf(request))
     return found[0]?.[0] === null ? null : { ...NOTHING_DUE, claimed: taken(found), suspect: false, next_at: null }
   }
 
@@ -155,7 +144,7 @@ export function createClaim({ db, ledger, rows, moves, upkeep, ownRuns }: ClaimP
     const [ids, runs] = [candidates.map(({ id }) => id), candidates.map(({ run }) => run)]
     const values = [now, node, ids, runs, slots.slice(0, ids.length)]
     const jobs = taken(await db.values<ValuesWithPayload>(TAKE, values))
-    rows.started(jobs)
+    rows.forgetOldRuns(jobs)
     await moves.started(jobs)
     return jobs
   }

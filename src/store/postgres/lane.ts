@@ -29,7 +29,7 @@ export function createLane(db: Connection, ledger: JobLedger, options: LaneOptio
   const moves = createMoves(db, rows, digests)
   const upkeep = createUpkeep(db, rows, moves, node)
   const outside = createOutside(db, ledger)
-  const { claim, atOnce } = createClaim({ db, ledger, rows, moves, upkeep, ownRuns })
+  const { claim, atOnce } = createClaim({ db, rows, moves, upkeep, ownRuns })
 
   async function claimOne(request: ClaimRequest): Promise<Claimed> {
     await lostClaims.release(request, rows, moves)
@@ -53,8 +53,7 @@ export function createLane(db: Connection, ledger: JobLedger, options: LaneOptio
       return answers
     },
     /**
-     * Sends the claim, and the counts of the transaction, which is to be committed at once; null where more than that is to
-     * be done. Answers null where something else comes first.
+     * Sends the claim, where nothing is to be done but that; otherwise null. Answers null where something else comes first.
      */
     claimAtOnce(requests: readonly ClaimRequest[]): Promise<(Claimed | null)[]> | null {
       const [request, ...others] = requests

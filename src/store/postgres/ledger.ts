@@ -16,7 +16,7 @@ interface CountRow extends Change {
 }
 
 /** What there is now of all types together, and of each. */
-interface Standings {
+export interface Standings {
   pending: number
   /** Not final. */
   stored: number
@@ -32,22 +32,16 @@ export interface JobLedger extends Ledger {
   counted(jobs: Omit<CountRow, 'ever'>): void
   moved(before: Counted, after: Counted): void
   removed(job: Counted): void
-  /** What this transaction has changed so far, as values of `addCounts`: they are written by who asks for them. */
-  take(): unknown[]
-  /** With what this transaction has changed so far. */
-  standings(): Promise<Standings>
+  /** With what this transaction has changed so far. `most`: jobs that run are among the pending ones, which takes less. */
+  standings(most: boolean): Promise<Standings>
 }
 
-/** The columns of `take()`, which has `part` before them. */
 const CHANGES = ['status', 'type', 'n', 'bytes', 'ever'] as const
-export const changesFrom = (first: number) =>
-  `unnest($${first}::text[], $${first + 1}::text[], $${first + 2}::bigint[], $${first + 3}::bigint[], $${first + 4}::bigint[])
-   AS changes (${CHANGES})`
-/** Adds what `select` finds: rows of all columns, in the order of status and type, so that no two nodes wait for each other's. */
-export const addCounts = (select: string) => `INSERT INTO counts AS c (part, ${CHANGES}) ${select}
+/** Rows are in the order of status and type, so that no two nodes wait for each other's. */
+const FLUSH = `INSERT INTO counts AS c (part, ${CHANGES})
+  SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[])
   ON CONFLICT (part, status, type)
   DO UPDATE SET n = c.n + excluded.n, bytes = c.bytes + excluded.bytes, ever = c.ever + excluded.ever`
-const FLUSH = addCounts(`SELECT $1, * FROM ${changesFrom(2)}`)
 
 /** Parts that there are at the most: each node takes two, others may share them. */
 const PARTS = 32
@@ -58,7 +52,7 @@ export function createLedger(db: Queries, node: string, lane: 0 | 1 = 0): JobLed
   let changes = new Map<string, Change>()
 
   function add(status: JobStatus, type: string, n: number, bytes: number, ever = 0): void {
-    const key = `${status} ${type}`
+    const key = `${status === 'processing' ? 'pending' : status} ${type}`
     const known = changes.get(key) ?? { n: 0, bytes: 0, ever: 0 }
     changes.set(key, { n: known.n + n, bytes: known.bytes + bytes, ever: known.ever + ever })
   }
@@ -81,8 +75,8 @@ export function createLedger(db: Queries, node: string, lane: 0 | 1 = 0): JobLed
     },
     removed: ({ status, type, bytes }) => add(status, type, -1, -bytes),
 
-    async standings() {
-      const rows = [...(await readCounts(db)), ...pairs()]
+    async standings(most) {
+      const rows = [...(await (most ? readKept(db) : readCounts(db))), ...pairs()]
       const sum = (fits: (row: CountRow) => boolean, of: 'n' | 'bytes' = 'n') =>
         rows.reduce((sum, row) => (fits(row) ? sum + row[of] : sum), 0)
       return {
@@ -93,15 +87,11 @@ export function createLedger(db: Queries, node: string, lane: 0 | 1 = 0): JobLed
       }
     },
 
-    take() {
-      const rows = pairs().filter(({ n, bytes, ever }) => n !== 0 || bytes !== 0 || ever !== 0)
-      rows.sort((a, b) => (a.status + a.type < b.status + b.type ? -1 : 1))
-      changes = new Map()
-      return [part, ...CHANGES.map((name) => rows.map((row) => row[name]))]
-    },
     flush() {
-      const values = this.take()
-      if ((values[1] as unknown[]).length > 0) db.send(FLUSH, values)
+      const rows = pairs().filter(({ n, bytes, ever }) => n !== 0 || bytes !== 0 || ever !== 0)
+      if (rows.length === 0) return
+      rows.sort((a, b) => (a.status + a.type < b.status + b.type ? -1 : 1))
+      db.send(FLUSH, [part, ...CHANGES.map((name) => rows.map((row) => row[name]))])
     },
     mark: () => new Map(changes),
     forget(mark) {
@@ -116,15 +106,22 @@ function partOf(node: string): number {
   return hash % PARTS
 }
 
-/** The sums of all parts, with the jobs that no node has counted yet. */
-export function readCounts(db: Queries): Promise<CountRow[]> {
-  return db.all(
-    `SELECT status, type, sum(n)::bigint AS n, sum(bytes)::bigint AS bytes, sum(ever)::bigint AS ever
-     FROM (SELECT status, type, n, bytes, ever FROM counts
-       UNION ALL SELECT status, type, 1, bytes, 0 FROM counts_added) AS parts
-     GROUP BY status, type`,
-  )
-}
+/** All parts, and the jobs that no node has counted yet. */
+const KEPT = `SELECT status, type, n, bytes, ever FROM counts
+  UNION ALL SELECT status, type, 1, bytes, 0 FROM counts_added`
+/** A claim does not count: the jobs that run are taken out of those that are kept as pending. */
+const RUNNING = `running AS (SELECT type, count(*) AS n, sum(bytes) AS bytes FROM jobs WHERE status = 'processing' GROUP BY type)`
+const sums = (parts: string) => `SELECT status, type, sum(n)::bigint AS n, sum(bytes)::bigint AS bytes,
+  sum(ever)::bigint AS ever FROM (${parts}) AS parts GROUP BY status, type`
+const [KEPT_SUMS, SUMS] = [
+  sums(KEPT),
+  `WITH ${RUNNING} ${sums(`${KEPT} UNION ALL SELECT 'pending', type, -n, -bytes, 0 FROM running
+    UNION ALL SELECT 'processing', type, n, bytes, 0 FROM running`)}`,
+]
+
+export const readCounts = (db: Queries): Promise<CountRow[]> => db.all(SUMS)
+/** As they are kept: those that run are pending there. */
+export const readKept = (db: Queries): Promise<CountRow[]> => db.all(KEPT_SUMS)
 
 export function countsOf(rows: readonly CountRow[]): Counts {
   const all: Counts = {}

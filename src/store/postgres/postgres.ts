@@ -143,7 +143,6 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   })
   const jobsOf = ({ slots }: ClaimRequest) => Math.min(slots.length, lately)
   const claimWhole = commits.beside<ClaimRequest, Claimed>({ jobsOf, work: (lane, requests) => lane.claim(requests) })
-  // The last one: it writes the counts of all that was begun before.
   const claimAtOnce = commits.beside<ClaimRequest, Claimed | null>({
     jobsOf,
     work: (lane, requests) => lane.claim(requests),

@@ -3,7 +3,7 @@ import { isFinal, type Job } from '../../job.js'
 import { isAmong } from '../filters.js'
 import type { Pruned, PruneRequest } from '../store.js'
 import type { Queries } from './connection.js'
-import { readCounts } from './ledger.js'
+import { readKept } from './ledger.js'
 import type { Moves } from './moves.js'
 import type { Rows } from './rows.js'
 
@@ -15,7 +15,7 @@ const OLDEST = `id IN (SELECT head.id FROM unnest($1::text[], $2::text[]) AS pai
 /** Answers a function that deletes one piece; it runs inside a transaction that group commit began. */
 export function createPruning(db: Queries, rows: Rows, moves: Moves) {
   return async ({ status, types, finished_before, max_count, max_bytes, limit }: PruneRequest): Promise<Pruned> => {
-    const chosen = (await readCounts(db)).filter(
+    const chosen = (await readKept(db)).filter(
       (group) => isFinal(group.status) && status.some((one) => one === group.status) && isAmong(group.type, types),
     )
     let count = chosen.reduce((sum, { n }) => sum + n, 0)

@@ -177,12 +177,6 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
       return { after: taken.map(({ after }) => (after !== null && moved.has(after.id) ? after : null)), awaited }
     },
 
-    /** Jobs whose runs have just been started. */
-    started(started: readonly Job[]): void {
-      for (const job of started) ledger.moved({ status: 'pending', type: job.type, bytes: job.bytes }, job)
-      forgetOldRuns(started)
-    },
-
     async adjust(job: Job, change: Adjustment, now: number): Promise<Job | null> {
       const after = withAdjustment(job, change, now, rules)
       if (after !== null) await save([{ before: job, after }])
@@ -207,13 +201,16 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
       )
     },
 
+    forgetOldRuns,
+
     /** Final jobs are gone, with all that belongs to them alone. */
     remove(gone: readonly Job[]): void {
       if (gone.length === 0) return
       noteLeftovers(db, gone)
       const ids = gone.map(({ id }) => id)
-      db.send('DELETE FROM jobs WHERE id = ANY($1::text[])', [ids])
-      db.send('DELETE FROM attempts WHERE id = ANY($1::text[])', [ids])
+      // The jobs first: who adds to one of them waits, and finds it gone.
+      for (const table of ['jobs', 'attempts', 'logs', 'checkpoints', 'tags'])
+        db.send(`DELETE FROM ${table} WHERE id = ANY($1::text[])`, [ids])
       db.send(`DELETE FROM keys WHERE id = ANY($1::text[]) AND kind = 'unique'`, [ids])
       for (const job of gone) ledger.removed(job)
     },

@@ -5,7 +5,7 @@ import { tagsOf, tally } from '../filters.js'
 import type { Accepted, Bounds, JobKey, NewBatch, NewJob, Recalled } from '../store.js'
 import type { Queries } from './connection.js'
 import { createKeys } from './keys.js'
-import type { JobLedger } from './ledger.js'
+import type { JobLedger, Standings } from './ledger.js'
 import type { Moves } from './moves.js'
 import type { Rows } from './rows.js'
 
@@ -97,9 +97,19 @@ export function createSubmissions(db: Queries, rows: Rows, moves: Moves, ledger:
     })
   }
 
+  /** To count what runs takes longer, and only where there seems to be no room it matters. */
   async function refusal(jobs: readonly JobWithPayload[], bounds: Bounds): Promise<ServiceError | null> {
     const pending = [...jobs.filter(({ status }) => status === 'pending'), ...(await moves.dependencies.ready(jobs))]
-    const now = await ledger.standings()
+    const refused = refusalAt(await ledger.standings(true), jobs, pending, bounds)
+    return refused && refusalAt(await ledger.standings(false), jobs, pending, bounds)
+  }
+
+  function refusalAt(
+    now: Standings,
+    jobs: readonly JobWithPayload[],
+    pending: readonly { type: string }[],
+    bounds: Bounds,
+  ): ServiceError | null {
     if (pending.length > 0 && now.pending + pending.length > bounds.max_pending)
       return full(`${now.pending} jobs are pending and worker.queue_size is ${bounds.max_pending}`)
     for (const [type, n] of bounds.max_pending_of === undefined ? [] : tally(pending, ({ type }) => type)) {
