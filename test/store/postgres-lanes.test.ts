@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { JobWithPayload } from '../../src/job.js'
-import { openPostgresStore } from '../../src/store/postgres/postgres.js'
+import { openPostgresStore, type PostgresOptions } from '../../src/store/postgres/postgres.js'
 import type { Ending, Store } from '../../src/store/store.js'
 import { postgresMissing, usePostgres } from '../support/postgres.js'
 import { until } from '../support/until.js'
@@ -17,9 +17,10 @@ describe.skipIf(postgresMissing !== null)(`two transactions at once (${postgresM
   let open: Store[] = []
   let schema = ''
 
-  async function openStore(source = server.url()): Promise<Store> {
+  async function openStore(options: Partial<PostgresOptions> = {}): Promise<Store> {
     schema = `lanes_${randomUUID()}`
-    const store = await openPostgresStore({ source, schema, node: 'node-1', lease: 3_600_000 }, RULES)
+    const all = { source: server.url(), schema, node: 'node-1', lease: 3_600_000, ...options }
+    const store = await openPostgresStore(all, RULES)
     open.push(store)
     return store
   }
@@ -51,8 +52,8 @@ describe.skipIf(postgresMissing !== null)(`two transactions at once (${postgresM
     )
 
   /** Its second connection is made when there is enough to do for it. */
-  async function warmedUp(): Promise<Store> {
-    const store = await openStore()
+  async function warmedUp(options?: Partial<PostgresOptions>): Promise<Store> {
+    const store = await openStore(options)
     await until('it has both connections', async () => {
       for (const jobs of await twoLists(store)) await settle(store, jobs)
       const [one, other] = await twoLists(store)
@@ -107,7 +108,8 @@ describe.skipIf(postgresMissing !== null)(`two transactions at once (${postgresM
   })
 
   test('what is neither a claim nor an end has the store for itself: those after it wait for it', async () => {
-    const store = await warmedUp()
+    // It does not give way to them.
+    const store = await warmedUp({ timeouts: { connect: 3_000, statement: 60_000, answer: 60_000 } })
     const [one, other] = await twoLists(store)
     const letGo = await held(one[0] as JobWithPayload)
     const order: string[] = []
@@ -217,7 +219,7 @@ describe.skipIf(postgresMissing !== null)(`two transactions at once (${postgresM
     await server.ask(`DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO ${role}', current_database()); END $$`)
     const source = new URL(server.url())
     source.username = role
-    const store = await openStore(source.href)
+    const store = await openStore({ source: source.href })
     await store.get('none')
     for (let rounds = 0; rounds < 3; rounds += 1) {
       const [one, other] = await twoLists(store)

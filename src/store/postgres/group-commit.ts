@@ -1,58 +1,14 @@
 // Group commit: all writes of one turn of the event loop, and those that came while the last ones were written, share one
 // transaction. Of claims and ends of runs, where there are many, two transactions are under way at once.
 import { ServiceError } from '../../errors.js'
-import type { Connection } from './connection.js'
 import { asServiceError, isConflict, isOwnFault, isRefusal } from './refusals.js'
-
-/** Where a transaction runs: a connection, and what counts the changes of its transaction. */
-export interface Lane {
-  db: Connection
-  ledger: Ledger
-  /** Writes what is left to write once all writes of a transaction are done. */
-  finish(): Promise<void>
-  /** Forgets what that would be. */
-  forget(): void
-  /** Locks the rows of these jobs, in one order. */
-  lock(ids: readonly string[]): void
-}
-
-/**
- * What is done at once for all that ask for it, and needs nothing from what is written at the same moment: it may run in any
- * lane beside others of its kind, and be answered before those that came first. Answers are in the order of the inputs.
- */
-interface Kind<L, I, O> {
-  /** How many jobs an input is about. */
-  jobsOf(input: I): number
-  /** Which of them it waits for, where somebody else has them locked. */
-  idsOf?(input: I): readonly string[]
-  /** One statement after the other, each with the answers of those before. */
-  work(lane: L, inputs: I[]): Promise<O[]>
-  /**
-   * The same without waiting for an answer: the COMMIT goes out with it. Where something is not as it is nearly always, a
-   * statement fails, nothing has happened, and `work` is done instead. Null, and nothing is sent: this is for `work`.
-   */
-  atOnce?(lane: L, inputs: I[]): Promise<O[]> | O[] | null
-}
+import { createWriteQueue, type Kind, type Lane, type Write } from './write-queue.js'
 
 interface Locks {
   /** Of the jobs that it waits for, where somebody else has them locked. */
   ids?: readonly string[]
   /** It locks others as well, many in one order, and has a transaction of its own. */
   single?: boolean
-}
-
-interface Write<L> {
-  /** Null: it has the store for itself. */
-  kind: Kind<L, unknown, unknown> | null
-  work: Kind<L, unknown, unknown>['work']
-  input: unknown
-  /** How many jobs it is about, where others of its kind may be written beside it. */
-  jobs: number | null
-  ids: readonly string[]
-  /** It has a transaction of its own. */
-  single: boolean
-  resolve: (value: unknown) => void
-  reject: (reason: unknown) => void
 }
 
 export interface GroupCommit<L extends Lane> {
@@ -68,36 +24,24 @@ export interface GroupCommit<L extends Lane> {
   drain(): Promise<void>
 }
 
-/** What is written at the end of a transaction for all that it did. */
-export interface Ledger {
-  /** Sends it. */
-  flush(): void
-  /** Forgets what came since `mark()`; without a mark all of it. */
-  forget(mark?: unknown): void
-  mark(): unknown
-}
-
-const TRIES = 10
-/** Writes that share a transaction at the most. */
-const MOST = 1_000
-/** With fewer jobs than this a second transaction costs more than waiting for the first one does. */
-const WORTH_A_LANE = 100
 /** Transactions without `atOnce` after one in which it failed: jobs of a kind come together. */
 const CAREFUL = 30
 
-/** The next one is for what the one before could not write; alone, each write has a savepoint of its own. */
+/** Alone, each write has a savepoint of its own. */
 type Way = 'at once' | 'step by step' | 'alone'
+/** For what one could not write; null: it is refused. */
+const NEXT_WAY: Record<Way, Way | null> = { 'at once': 'step by step', 'step by step': 'alone', alone: null }
 
 type Result = { value: unknown } | { error: unknown }
 
+/** `patience`: milliseconds for which a write is tried again that meets what somebody else has locked. */
 export function createGroupCommit<L extends Lane>(
-  /** Without the others all goes through the first. */
-  [first, ...others]: readonly [L, ...L[]],
+  lanes: readonly [L, ...L[]],
+  patience: number,
   onCommit: (writes: number, ms: number) => void,
 ): GroupCommit<L> {
-  const queue: Write<L>[] = []
-  /** The transactions under way. */
-  const busy = new Map<L, { exclusive: boolean; done: Promise<void> }>()
+  const queue = createWriteQueue(lanes, patience)
+  const underWay = new Set<Promise<void>>()
   let called = false
   const kinds: Kind<L, unknown, unknown>[] = []
   /** Transactions that are still to be written without `atOnce`. */
@@ -114,34 +58,15 @@ export function createGroupCommit<L extends Lane>(
   }
 
   function begin(): void {
-    for (let some = next(); some !== null; some = next()) {
+    for (let some = queue.next(); some !== null; some = queue.next()) {
       const { lane, writes } = some
       const done = flush(lane, writes).finally(() => {
-        busy.delete(lane)
+        underWay.delete(done)
+        queue.over(lane)
         begin()
       })
-      busy.set(lane, { exclusive: writes.some(({ jobs }) => jobs === null), done })
+      underWay.add(done)
     }
-  }
-
-  /** The writes that may begin now, in their order, and where. What is exclusive runs in the first lane, as nothing else does. */
-  function next(): { lane: L; writes: Write<L>[] } | null {
-    if (queue.length === 0 || [...busy.values()].some(({ exclusive }) => exclusive)) return null
-    const group = queue.slice(0, groupSize())
-    const end = group.findIndex(({ jobs }) => jobs === null)
-    if (busy.size === 0 && end >= 0) return { lane: first, writes: queue.splice(0, group.length) }
-    const shared = end < 0 ? group : group.slice(0, end)
-    const all = countJobs(shared)
-    if (all < WORTH_A_LANE && busy.size > 0) return null
-    const free = [first, ...(all < WORTH_A_LANE ? [] : others.filter(({ db }) => db.ready()))]
-    const [lane, another] = free.filter((lane) => !busy.has(lane))
-    if (lane === undefined) return null
-    return { lane, writes: queue.splice(0, another === undefined ? shared.length : half(shared, all)) }
-  }
-
-  function groupSize(): number {
-    const single = queue.findIndex(({ single }) => single)
-    return single === 0 ? 1 : Math.min(MOST, single < 0 ? queue.length : single)
   }
 
   async function flush(lane: L, writes: Write<L>[]): Promise<void> {
@@ -151,7 +76,7 @@ export function createGroupCommit<L extends Lane>(
     if (shared) writes.sort((a, b) => placeOf(a) - placeOf(b))
     let way: Way = shared && careful === 0 ? 'at once' : 'step by step'
     careful = Math.max(0, careful - 1)
-    for (let tries = 1; ; tries += 1) {
+    for (;;) {
       const sent = { commit: false }
       try {
         const results = await inTransaction(lane, writes, way, sent)
@@ -163,29 +88,15 @@ export function createGroupCommit<L extends Lane>(
         // A COMMIT behind a statement that the server has refused does nothing.
         const open = sent.commit && !isRefusal(error)
         if (way === 'at once') careful = CAREFUL
-        // Whatever is in its way there, the first lane decides; nothing is beside them then.
-        if (lane !== first && !open) {
-          queue.unshift(...writes.map((write) => ({ ...write, kind: null, jobs: null })))
-          return
-        }
+        // Whatever is in its way there, the first lane decides.
+        if (lane !== lanes[0] && !open) return queue.first(writes)
         // Each takes its locks in one order; one after the other they may meet those of another node in any order.
-        if (!open && writes.length > 1 && isConflict(error)) {
-          queue.unshift(...writes.map((write) => ({ ...write, kind: null, jobs: null, single: true })))
-          return
-        }
-        const another: Way | null = open ? null : nextWay(way, error, tries)
+        if (!open && isConflict(error)) return refuse(queue.again(writes), error, open)
+        const another: Way | null = open || !isOwnFault(error) ? null : NEXT_WAY[way]
         if (another === null) return refuse(writes, error, open)
         way = another
       }
     }
-  }
-
-  /** Null: there is none, it is refused. */
-  function nextWay(way: Way, error: unknown, tries: number): Way | null {
-    const again = isConflict(error) && tries < TRIES
-    if (way === 'at once') return again || isOwnFault(error) ? 'step by step' : null
-    if (again) return way
-    return way === 'alone' || !isOwnFault(error) ? null : 'alone'
   }
 
   const placeOf = ({ kind }: Write<L>) => (kind === null ? -1 : kinds.indexOf(kind))
@@ -234,9 +145,9 @@ export function createGroupCommit<L extends Lane>(
     }
   }
 
-  function enqueue(write: Omit<Write<L>, 'resolve' | 'reject'>): Promise<unknown> {
+  function enqueue(write: Omit<Write<L>, 'since' | 'resolve' | 'reject'>): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      queue.push({ ...write, resolve, reject })
+      queue.add({ ...write, since: null, resolve, reject })
       call()
     })
   }
@@ -255,22 +166,10 @@ export function createGroupCommit<L extends Lane>(
       }
     },
     drain: async () => {
-      while (busy.size > 0 || queue.length > 0)
-        await (busy.size > 0 ? Promise.all([...busy.values()].map(({ done }) => done)) : new Promise(setImmediate))
+      while (underWay.size > 0 || !queue.isEmpty())
+        await (underWay.size > 0 ? Promise.all(underWay) : new Promise(setImmediate))
     },
   }
-}
-
-const countJobs = (writes: readonly Write<never>[]) => writes.reduce((sum, { jobs }) => sum + (jobs ?? 0), 0)
-
-/** How many of the writes have half of the jobs; all of them where the rest would not be worth a lane. */
-function half(writes: readonly Write<never>[], all: number): number {
-  let jobs = 0
-  const last = writes.findIndex((write) => {
-    jobs += write.jobs ?? 0
-    return jobs >= all / 2
-  })
-  return last < 0 || jobs < WORTH_A_LANE || all - jobs < WORTH_A_LANE ? writes.length : last + 1
 }
 
 /** Neighbours that ask for the same work. */

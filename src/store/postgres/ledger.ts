@@ -2,7 +2,7 @@
 import { isFinal, type Job, type JobStatus } from '../../job.js'
 import type { Counts, TypeCounts } from '../store.js'
 import type { Queries } from './connection.js'
-import type { Ledger } from './group-commit.js'
+import type { Ledger } from './write-queue.js'
 
 interface Change {
   n: number

@@ -51,6 +51,8 @@ export interface PostgresOptions {
 /** A change of large tables takes its time, and who starts beside it waits for it. */
 const SETUP_TIMEOUTS: Timeouts = { connect: 3_000, statement: 1_800_000, answer: 1_801_000 }
 
+/** Who waits for what somebody has locked gives way to others after half a second, and is tried again as long as a statement may take. */
+const FIRST_TIMEOUTS: Timeouts = { connect: 3_000, statement: 10_000, answer: 12_000, lock: 500 }
 /** What the second lane cannot do at once is done in the first: nobody is to wait for it. */
 const SECOND_TIMEOUTS: Timeouts = { connect: 3_000, statement: 1_500, answer: 6_000, lock: 200 }
 /** Claims that are not tried at once after one before which something else came: it often comes again. */
@@ -61,7 +63,8 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   const { schema = 'jobmill', node, lease, digests = [], types = [], onCommit = () => {} } = options
   const connection = { source: options.source, schema, node, timeouts: options.timeouts }
   // Each is made when it is needed.
-  const db = openConnection(connection)
+  const timeouts = options.timeouts ?? FIRST_TIMEOUTS
+  const db = openConnection({ ...connection, timeouts })
   const reader = openConnection(connection)
   const cluster = createCluster({ connection, reader, node, lease })
   const setup = openConnection({ ...connection, timeouts: options.timeouts ?? SETUP_TIMEOUTS })
@@ -88,7 +91,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   const first = createLane(db, ledger, laneOptions)
   const another = openConnection({ ...connection, timeouts: options.timeouts ?? SECOND_TIMEOUTS })
   const second = createLane(another, createLedger(another, node, 1), laneOptions)
-  const commits = createGroupCommit([first, second], onCommit)
+  const commits = createGroupCommit([first, second], timeouts.statement, onCommit)
   const { rows, moves, upkeep, outside } = first
   const submissions = createSubmissions(db, rows, moves, ledger)
   const cancels = createCancels(rows, moves)
