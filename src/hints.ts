@@ -7,6 +7,8 @@ import { isFinal, type Job } from './job.js'
 const hintSchema = z.object({
   /** Ids of jobs that moved. */
   jobs: z.array(z.string()).default([]),
+  /** They are not all: more moved than a hint holds. */
+  many: z.boolean().default(false),
   /** Some became pending, or what kept them was lifted. */
   pending: z.boolean().default(false),
   /** Some are pending no longer. */
@@ -20,7 +22,7 @@ const hintSchema = z.object({
   schedules: z.boolean().default(false),
   /** Something was asked of a node. */
   orders: z.boolean().default(false),
-  /** It is not all: more happened than a hint holds, or one could not be sent. */
+  /** Whatever else may have happened: one could not be sent. */
   more: z.boolean().default(false),
 })
 export type Hint = z.output<typeof hintSchema>
@@ -105,7 +107,7 @@ export function createHints({ bus, node, heard, send }: HintsOptions): Hints {
 
   function noteId(id: string): void {
     if (moved.size < MOST_JOBS) moved.add(id)
-    else if (!moved.has(id)) next.more = true
+    else if (!moved.has(id)) next.many = true
   }
 
   function soon(): void {

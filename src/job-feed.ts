@@ -17,16 +17,18 @@ export interface JobFeed {
   last(): number
   /** Jobs that changed after that one, by their last change, oldest first; null where that is not known any more. */
   since(seq: number): { seq: number; id: string }[] | null
-  /** `onGap` is called when changes were missed. Returns the way out. */
+  /** `onGap` is called when changes were missed, once a second at the most. Returns the way out. */
   subscribe(watcher: (change: Change) => void, onGap?: () => void): () => void
   /** Whether there is a watcher. */
   watched(): boolean
-  /** There were changes that are not known here: who was away for a moment cannot be told what changed meanwhile. */
+  /** There were changes that are not known here: who was away for a moment cannot be told them, who watches is to look. */
   miss(): void
 }
 
 /** Of each the id alone is kept: jobs that outlive their moment make the heap of a busy service grow by tens of megabytes. */
 const MOST_KEPT = 1_000
+/** Who is to look reads what there is. */
+const GAP_PERIOD_MS = 1_000
 
 export function createJobFeed(bus: EventBus, epoch: string): JobFeed {
   /** The change `seq` is at `seq % MOST_KEPT`. */
@@ -35,11 +37,13 @@ export function createJobFeed(bus: EventBus, epoch: string): JobFeed {
   /** Those that run on this node, by id: progress tells of no more than the number. */
   const running = new Map<string, Job>()
   let last = 0
+  let gapTimer: NodeJS.Timeout | undefined
+  let told_at = Number.NEGATIVE_INFINITY
 
   bus.subscribe((event) => {
     if (event.kind === 'job') changed(event.job, true)
     if (event.kind === 'job_elsewhere' || event.kind === 'cancel_requested') changed(event.job)
-    if (event.kind === 'gap') missed()
+    if (event.kind === 'gap') miss()
     if (event.kind !== 'progress') return
     const job = running.get(event.id)
     if (job?.run === event.run) changed({ ...job, progress: event.progress, progress_note: event.note })
@@ -56,13 +60,16 @@ export function createJobFeed(bus: EventBus, epoch: string): JobFeed {
     for (const watcher of watchers.keys()) watcher(change)
   }
 
-  /** Numbers from before are too old now. */
   function miss(): void {
+    // Numbers from before are too old now.
     last += MOST_KEPT + 1
+    if (watchers.size === 0 || gapTimer !== undefined) return
+    gapTimer = setTimeout(tellGap, Math.max(0, told_at + GAP_PERIOD_MS - performance.now())).unref()
   }
 
-  function missed(): void {
-    miss()
+  function tellGap(): void {
+    gapTimer = undefined
+    told_at = performance.now()
     for (const onGap of watchers.values()) onGap()
   }
 

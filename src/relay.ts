@@ -40,6 +40,8 @@ export function createRelay(options: RelayOptions): Relay {
   let stopped = new Set<string>()
   /** One after the other, so that what is told last was read last. */
   let telling: Promise<void> = Promise.resolve()
+  /** All that is waited for is going to be read. */
+  let looking = false
   /** Jobs that moved here while others are read: what is read of them is older. Null: nothing is read. */
   let newer: Set<string> | null = null
   const hints = createHints({ bus, node, heard: () => others.size > 0, send: cluster.hint })
@@ -56,11 +58,12 @@ export function createRelay(options: RelayOptions): Relay {
     const hint = readHint(text)
     if (hint === null || hint.more) gap()
     if (hint === null) return
-    const { jobs, stops, orders, more, ...news } = hint
+    const { jobs, many, stops, orders, more, ...news } = hint
     tell({ kind: 'elsewhere', ...news })
     stop(stops.map(([id, run]) => ({ id, run })))
     if (orders) void cluster.beat()
-    if (!feed.watched()) feed.miss()
+    if (many || !feed.watched()) feed.miss()
+    if (many) lookForWaits()
     const wanted = feed.watched() ? jobs : jobs.filter(waits.has)
     if (wanted.length > 0) inTurn(() => tellJobs(wanted))
   }
@@ -69,8 +72,18 @@ export function createRelay(options: RelayOptions): Relay {
   function gap(): void {
     tell({ kind: 'gap' })
     tell({ ...NOTHING, pending: true, left: true, due_at: now(), schedules: true })
-    const ids = waits.ids()
-    for (let at = 0; at < ids.length; at += MOST_JOBS) inTurn(() => tellJobs(ids.slice(at, at + MOST_JOBS)))
+    lookForWaits()
+  }
+
+  /** Reads all that somebody waits for here. */
+  function lookForWaits(): void {
+    if (looking) return
+    looking = true
+    inTurn(async () => {
+      looking = false
+      const ids = waits.ids()
+      for (let at = 0; at < ids.length; at += MOST_JOBS) await tellJobs(ids.slice(at, at + MOST_JOBS))
+    })
   }
 
   function inTurn(work: () => Promise<void>): void {

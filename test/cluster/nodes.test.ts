@@ -110,6 +110,28 @@ describe.skipIf(postgresMissing !== null)(`nodes on PostgreSQL (${postgresMissin
     )
   })
 
+  test('where more jobs move than a hint holds, who waits or watches on another node is told all the same', async () => {
+    const { all } = await startNodes([{ worker: { queue_size: 1_000 } }, {}], {
+      config: { worker: { only: ['email'] } },
+    })
+    const [here, there] = all
+    const watcher = watch(`${there.url}/events?type=greet`)
+    await watcher.opened()
+    const jobs = Array.from({ length: 1_000 }, () => ({ type: 'greet', payload: {} }))
+    const { body } = await here.http.post('/jobs/batch').send({ jobs }).expect(202)
+    const ids: string[] = body.jobs.map(({ id }: { id: string }) => id)
+    const waits = Promise.all(
+      ids
+        .filter((_, i) => i % 10 === 9)
+        .map(async (id) => (await there.http.get(`/jobs/${id}?wait=30`).expect(200)).body),
+    )
+    // Asked and read after them.
+    await there.get(String(ids[0]))
+    await here.http.post(`/batches/${body.batch_id}/cancel`).expect(200)
+    for (const job of await waits) expect(job).toMatchObject({ status: 'cancelled' })
+    await until('who watches was told to begin anew', () => watcher.seen.some(({ event }) => event === 'reset'))
+  })
+
   test('who comes back to a node for events that it did not keep is told to begin anew', async () => {
     const { all } = await startNodes([{}, {}])
     const [here, there] = all
