@@ -52,6 +52,7 @@ describe.skipIf(postgresMissing !== null)(`values of jobs by SQL (${postgresMiss
     ['a delay', { options: '{"delay": "10m"}' }],
     ['a delay of fractions', { options: '{"delay": 1.0005}' }],
     ['no delay', { options: '{"delay": 0, "priority": 5}' }],
+    ['a delay that is less than any number', { options: '{"delay": 1e-400}' }],
     ['the longest delay', { options: '{"delay": "3650d"}' }],
     ['a time', { type: 'export', options: `{"run_at": "${LATER}", "priority": 5}` }],
     ['a time with an offset and many digits', { options: '{"run_at": "2099-12-31T23:30:00.1239-05:30"}' }],

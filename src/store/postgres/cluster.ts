@@ -17,7 +17,7 @@ export interface PostgresCluster extends Cluster {
   /** Why its beats fail, or null. */
   trouble(): string | null
   /** Takes leave: what this node still runs may be rescued at once. */
-  leave(db: Queries): Promise<void>
+  leave(db: Connection): Promise<void>
 }
 
 export interface ClusterOptions {
@@ -90,9 +90,12 @@ export function createCluster({ connection, reader, node, lease }: ClusterOption
     async leave(db) {
       clearInterval(timer)
       member = null
-      // One that is under way would tell that the node lives after it has taken leave.
-      await beating
-      await nodes.leave(db).catch(() => {})
+      // A server that is away does not hear it: its lease will be over.
+      if (db.trouble() === null) {
+        // One that is under way would tell that the node lives after it has taken leave.
+        await beating
+        await nodes.leave(db).catch(() => {})
+      }
       await pulse.close()
     },
   }

@@ -68,8 +68,8 @@ BEGIN
       WHEN 'd' THEN 86400000 ELSE 604800000 END;
   END IF;
   IF ms BETWEEN least_ms AND 3650 * 86400000::bigint THEN
-    -- Rounded as JavaScript does.
-    RETURN floor(CASE kind WHEN 'number' THEN value::float8 * 1000 + 0.5 ELSE ms::float8 END);
+    -- Rounded as JavaScript does. What is smaller than any number there is none.
+    RETURN floor(CASE kind WHEN 'number' THEN round(value::numeric, 300)::float8 * 1000 + 0.5 ELSE ms::float8 END);
   END IF;
   PERFORM submit_refuse('options.' || name, format('must be a number of seconds, or a text such as "500ms", "90s", "10m", '
     '"2h", "30d", between %sms and 3650d', least_ms));
