@@ -5,6 +5,8 @@ import { postgresMissing, usePostgres } from '../support/postgres.js'
 import { type ServiceOptions, startService } from '../support/service.js'
 import { until } from '../support/until.js'
 
+const HOUR_MS = 3_600_000
+
 interface NodeBody {
   id: string
   state: string
@@ -222,6 +224,26 @@ describe.skipIf(postgresMissing !== null)(`nodes on PostgreSQL (${postgresMissin
       return history.length >= 5 && history
     })
     expect(ticks.map(({ outcome }: { outcome: string }) => outcome)).toEqual(ticks.map(() => 'ran'))
+  })
+
+  test('nodes that come back at the same moment catch up with each missed tick once', async () => {
+    const master = { driver: 'postgres', source: server.url(), schema: `back_${process.pid}` }
+    const config = { data: { database: { master } }, worker: { poll: '60s' } }
+    const before = await startService({ config, now: () => Date.now() - 10 * HOUR_MS })
+    const job = { type: 'greet', payload: { name: 'Ada' } }
+    await before.http.put('/schedules/hourly').send({ every: '1h', catch_up: 'all', job }).expect(201)
+    await before.service.stop()
+    const nodes = await Promise.all([1, 2, 3].map(() => startService({ config })))
+    const [node] = nodes as [(typeof nodes)[0]]
+    const ticks = await until('all were caught up with', async () => {
+      const { history } = (await node.http.get('/schedules/hourly/history')).body
+      return history.length >= 10 && history
+    })
+    const of = (name: string) => new Set(ticks.map((tick: Record<string, string>) => tick[name]))
+    expect(ticks).toHaveLength(10)
+    expect([of('tick_at').size, of('job_id').size]).toEqual([10, 10])
+    for (const id of of('job_id') as Set<string>) expect(await node.ends(id)).toMatchObject({ status: 'completed' })
+    expect((await node.http.get('/workers/stats')).body).toMatchObject({ completed_jobs: 10, queued_jobs: 0 })
   })
 
   test('statistics add up what nodes measured, and pages show the slots of all', async () => {
