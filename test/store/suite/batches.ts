@@ -51,6 +51,16 @@ export function batching(stage: () => Promise<Stage>): void {
     expect((await the.claim([1, 2], { types: ['last'], at: T0 + 50 })).map(({ run }) => run)).toEqual([1])
   })
 
+  test('the last job is claimed by the claim in which what it waited for expires', async () => {
+    const the = await stage()
+    const id = v7()
+    const [job, last] = [aJob({ batch_id: id, start_by: T0 + 10 }), aJob({ type: 'last', waits: true })]
+    const batch = { id, created_at: T0, open_by: null, on_complete: last.id }
+    await the.store.submit([job, last], NO_BOUNDS, batch)
+    expect(await the.claim([1], { types: ['last'], at: T0 + 9 })).toEqual([])
+    expect(ids(await the.claim([1], { types: ['last'], at: T0 + 10 }))).toEqual([last.id])
+  })
+
   test('while jobs may still come the last one waits', async () => {
     const the = await stage()
     const { id, last } = await aBatch(the, 1, { open: true })
