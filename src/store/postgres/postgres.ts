@@ -24,6 +24,7 @@ import { createReads } from './reads.js'
 import { reach } from './refusals.js'
 import { createRows } from './rows.js'
 import { createSchedules } from './schedules.js'
+import { refuseSharedSessions } from './sessions.js'
 import { createStanding } from './standing.js'
 import { createRecall, createSubmissions } from './submit.js'
 import { UPKEEP_STEP } from './upkeep.js'
@@ -62,14 +63,15 @@ const STEPWISE = 30
 export async function openPostgresStore(options: PostgresOptions, rules: Rules): Promise<Store> {
   const { schema = 'jobmill', node, lease, digests = [], types = [], onCommit = () => {} } = options
   const connection = { source: options.source, schema, node, timeouts: options.timeouts }
-  // Each is made when it is needed.
   const timeouts = options.timeouts ?? FIRST_TIMEOUTS
+  // Each is made when it is needed.
   const db = openConnection({ ...connection, timeouts })
   const reader = openConnection(connection)
   const cluster = createCluster({ connection, reader, node, lease })
   const setup = openConnection({ ...connection, timeouts: options.timeouts ?? SETUP_TIMEOUTS })
   let service: string
   try {
+    await refuseSharedSessions(setup, reader)
     service = await migrate(setup, schema, async () => {
       await refuseUnfinished(setup, schema)
       await registerTypes(setup, types, rules)
@@ -79,7 +81,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
     await setup.close()
   } catch (error) {
     await cluster.leave(setup)
-    await setup.close()
+    await Promise.all([setup.close(), reader.close()])
     if (error instanceof StoreOpenError) throw error
     throw new StoreOpenError(
       `the PostgreSQL database cannot be used: ${error instanceof Error ? error.message : error}`,
