@@ -69,6 +69,8 @@ export function createJobFeed(bus: EventBus, epoch: string): JobFeed {
 
   function tellGap(): void {
     gapTimer = undefined
+    // Neither is who came, and left again, since then.
+    last += MOST_KEPT + 1
     told_at = performance.now()
     for (const onGap of watchers.values()) onGap()
   }

@@ -82,7 +82,7 @@ export function createRelay(options: RelayOptions): Relay {
     inTurn(async () => {
       looking = false
       const ids = waits.ids()
-      for (let at = 0; at < ids.length; at += MOST_JOBS) await tellJobs(ids.slice(at, at + MOST_JOBS))
+      for (let at = 0; at < ids.length; at += MOST_JOBS) inTurn(() => tellJobs(ids.slice(at, at + MOST_JOBS)))
     })
   }
 

@@ -109,13 +109,43 @@ describe.skipIf(postgresMissing !== null)(`what somebody has locked (${postgresM
       jobs.map(({ id }) => id),
     ])
     const refusal = { code: 'store_busy', message: expect.stringContaining('did not get to it in time') }
+    // Begun in one turn with them, these need nothing that is locked.
+    const added = Promise.all(Array.from({ length: 20 }, () => store.submit([aJob()], NO_BOUNDS)))
     const asked = await Promise.allSettled([settle(one), ...others.map(({ id }) => store.cancel(id, 'not wanted', T0))])
     expect(asked).toEqual(asked.map(() => ({ status: 'rejected', reason: expect.objectContaining(refusal) })))
+    expect(await added).toHaveLength(20)
     expect(store.failure()).toBeNull()
     await letGo()
     expect(await settle(one)).toMatchObject({ status: 'completed' })
     expect(await store.cancel(String(others[0]?.id), 'not wanted', T0)).toMatchObject({ answer: 'requested' })
-    expect((await store.counts()).a?.now).toEqual({ completed: 1, processing: 4 })
+    expect((await store.counts()).a?.now).toEqual({ completed: 1, processing: 4, pending: 20 })
+  })
+
+  test('those about one job keep their order, whoever comes while it is locked', async () => {
+    const { schema, store, running, settle } = await openStore()
+    const [job, other] = (await running(2)) as Job[] as [Job, Job]
+    const { id, run } = job
+    const letGo = await lockRow(schema, job)
+    const all: Promise<unknown>[] = []
+    for (let n = 1; n <= 5; n += 1) {
+      all.push(store.append([{ id, run, lines: [{ at: T0, message: `line ${n}` }] }]))
+      all.push(store.checkpoint({ id, run }, String(n)))
+      all.push(store.renew([{ id, run, progress: n, note: null, at: T0 + n }]))
+      // In between others are written, again and again.
+      if (n === 3) expect(await settle(other)).toMatchObject({ status: 'completed' })
+      await store.submit([aJob()], NO_BOUNDS)
+    }
+    const end = settle(job)
+    await letGo()
+    await Promise.all(all)
+    expect(await end).toMatchObject({ status: 'completed' })
+    expect((await store.logs(id, { run: 0, line: 0 }, 10)).map(({ message }) => message)).toEqual(
+      [1, 2, 3, 4, 5].map((n) => `line ${n}`),
+    )
+    // Taken in their order, all of them came before the end.
+    expect(await Promise.all(all)).toEqual(
+      [1, 2, 3, 4, 5].flatMap(() => [undefined, true, { lost: [], cancel_requested: [] }]),
+    )
   })
 
   test('a table holds up all, those that wait for too long are refused, and the rest goes on when it is let go', async () => {

@@ -67,6 +67,11 @@ describe.skipIf(postgresMissing !== null)(`opening PostgreSQL (${postgresMissing
     const store = await open('four', 'a')
     onTestFinished(() => store.close())
     expect(await store.counts()).toEqual({ a: { now: { pending: 3, processing: 2 }, bytes: 10, ever: {} } })
+    // What a node does that was taken for dead, and still is of version 4.
+    const beat = server.ask(`INSERT INTO four.nodes (id, lease, knows, about) VALUES ('old', '15 s', 4, '{}')`)
+    await expect(beat).rejects.toThrow(/nodes_knows_check/)
+    const claim = server.ask(`INSERT INTO four.counts VALUES (3, 'processing', 'a', 1, 2, 0)`)
+    await expect(claim).rejects.toThrow(/counts_status_check/)
   })
 
   test('a role that owns the schema needs no right to make one', async () => {

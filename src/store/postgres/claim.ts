@@ -87,7 +87,7 @@ export function createClaim({ db, rows, moves, upkeep, ownRuns }: ClaimParts) {
     const found = await db.values<ValuesWithPayload>(WHOLE, valuesOf(request))
     if (found[0]?.[0] === null) return null
     const jobs = taken(found)
-    rows.forgetOldRuns(jobs)
+    rows.started(jobs)
     await moves.started(jobs)
     return jobs
   }
@@ -144,7 +144,7 @@ export function createClaim({ db, rows, moves, upkeep, ownRuns }: ClaimParts) {
     const [ids, runs] = [candidates.map(({ id }) => id), candidates.map(({ run }) => run)]
     const values = [now, node, ids, runs, slots.slice(0, ids.length)]
     const jobs = taken(await db.values<ValuesWithPayload>(TAKE, values))
-    rows.forgetOldRuns(jobs)
+    rows.started(jobs)
     await moves.started(jobs)
     return jobs
   }

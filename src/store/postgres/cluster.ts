@@ -1,4 +1,5 @@
 // Beats and hints, on a connection of their own: they never wait for writes, and what is lost with it is noticed.
+import { setTimeout } from 'node:timers/promises'
 import type { JsonText } from '../../job.js'
 import type { Cluster, Member } from '../cluster.js'
 import { COLUMNS, parseJob, type Values } from '../job-row.js'
@@ -10,6 +11,8 @@ import { reach } from './refusals.js'
 const BEATS = 4
 const NOBODY: JsonText = '{}'
 const LEAST_PATIENCE_MS = 1_000
+/** For so long a node tries to take leave of a server that was away when it was asked last. */
+const LEAVE_MS = 1_000
 
 export interface PostgresCluster extends Cluster {
   /** Its first beat, by which others know of it. */
@@ -90,12 +93,10 @@ export function createCluster({ connection, reader, node, lease }: ClusterOption
     async leave(db) {
       clearInterval(timer)
       member = null
-      // A server that is away does not hear it: its lease will be over.
-      if (db.trouble() === null) {
-        // One that is under way would tell that the node lives after it has taken leave.
-        await beating
-        await nodes.leave(db).catch(() => {})
-      }
+      // One that is under way would tell that the node lives after it has taken leave.
+      const left = beating.then(() => nodes.leave(db)).catch(() => {})
+      // A server that is away may not hear it: the lease will be over.
+      await (db.trouble() === null ? left : Promise.race([left, setTimeout(LEAVE_MS)]))
       await pulse.close()
     },
   }

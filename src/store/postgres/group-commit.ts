@@ -1,11 +1,12 @@
 // Group commit: all writes of one turn of the event loop, and those that came while the last ones were written, share one
 // transaction. Of claims and ends of runs, where there are many, two transactions are under way at once.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { ServiceError } from '../../errors.js'
 import { asServiceError, isConflict, isOwnFault, isRefusal } from './refusals.js'
-import { createWriteQueue, type Kind, type Lane, type Write } from './write-queue.js'
+import { createWriteQueue, type Kind, type Lane, type Next, type Write } from './write-queue.js'
 
 interface Locks {
-  /** Of the jobs that it waits for, where somebody else has them locked. */
+  /** Of the jobs that it is about, and waits for where somebody else has them locked. */
   ids?: readonly string[]
   /** It locks others as well, many in one order, and has a transaction of its own. */
   single?: boolean
@@ -15,7 +16,8 @@ export interface GroupCommit<L extends Lane> {
   /**
    * Runs `work` inside the next transaction and resolves with what it returned once that is on disk. `work` may be run
    * again, so it leaves nothing behind but rows. One that throws fails alone. A ServiceError that it returns is a refusal
-   * and rejects; answers come in the order of the writes.
+   * and rejects. Answers come in the order of the writes, where nobody has locked what one of them needs; those about the
+   * same job keep their order all the same.
    */
   write<T>(work: () => Promise<T | ServiceError>, locks?: Locks): Promise<Exclude<T, ServiceError>>
   /** The same for what may be written beside others. In a transaction of such writes alone, what was begun first goes first. */
@@ -26,6 +28,8 @@ export interface GroupCommit<L extends Lane> {
 
 /** Transactions without `atOnce` after one in which it failed: jobs of a kind come together. */
 const CAREFUL = 30
+/** Who drains looks this often at what is held up. */
+const DRAIN_MS = 5
 
 /** Alone, each write has a savepoint of its own. */
 type Way = 'at once' | 'step by step' | 'alone'
@@ -40,7 +44,7 @@ export function createGroupCommit<L extends Lane>(
   patience: number,
   onCommit: (writes: number, ms: number) => void,
 ): GroupCommit<L> {
-  const queue = createWriteQueue(lanes, patience)
+  const queue = createWriteQueue(lanes, patience, begin)
   const underWay = new Set<Promise<void>>()
   let called = false
   const kinds: Kind<L, unknown, unknown>[] = []
@@ -59,8 +63,8 @@ export function createGroupCommit<L extends Lane>(
 
   function begin(): void {
     for (let some = queue.next(); some !== null; some = queue.next()) {
-      const { lane, writes } = some
-      const done = flush(lane, writes).finally(() => {
+      const { lane } = some
+      const done = flush(some).finally(() => {
         underWay.delete(done)
         queue.over(lane)
         begin()
@@ -69,7 +73,8 @@ export function createGroupCommit<L extends Lane>(
     }
   }
 
-  async function flush(lane: L, writes: Write<L>[]): Promise<void> {
+  async function flush(next: Next<L>): Promise<void> {
+    const { lane, writes } = next
     const { db, ledger } = lane
     const begun = performance.now()
     const shared = writes.every(({ kind }) => kind !== null)
@@ -79,7 +84,7 @@ export function createGroupCommit<L extends Lane>(
     for (;;) {
       const sent = { commit: false }
       try {
-        const results = await inTransaction(lane, writes, way, sent)
+        const results = await inTransaction(next, way, sent)
         onCommit(writes.length, performance.now() - begun)
         return answer(writes, results)
       } catch (error) {
@@ -89,9 +94,8 @@ export function createGroupCommit<L extends Lane>(
         const open = sent.commit && !isRefusal(error)
         if (way === 'at once') careful = CAREFUL
         // Whatever is in its way there, the first lane decides.
-        if (lane !== lanes[0] && !open) return queue.first(writes)
-        // Each takes its locks in one order; one after the other they may meet those of another node in any order.
-        if (!open && isConflict(error)) return refuse(queue.again(writes), error, open)
+        if (lane !== lanes[0] && !open) return queue.putFirst(writes)
+        if (!open && isConflict(error)) return refuse(queue.conflicted(writes, await lockedOf(next)), error, open)
         const another: Way | null = open || !isOwnFault(error) ? null : NEXT_WAY[way]
         if (another === null) return refuse(writes, error, open)
         way = another
@@ -99,10 +103,26 @@ export function createGroupCommit<L extends Lane>(
     }
   }
 
+  /** Which of the jobs that these are about somebody has locked, where it matters. */
+  async function lockedOf({ lane, writes }: Next<L>): Promise<string[]> {
+    const ids = writes.flatMap(({ ids }) => ids)
+    if (writes.length === 1 || ids.length === 0) return []
+    try {
+      await lane.db.begin()
+      const free = new Set(await lane.free(ids))
+      return ids.filter((id) => !free.has(id))
+    } catch {
+      // Then it is found out by trying.
+      return []
+    } finally {
+      await lane.db.rollback()
+    }
+  }
+
   const placeOf = ({ kind }: Write<L>) => (kind === null ? -1 : kinds.indexOf(kind))
 
   /** Only when a write throws is the whole group run again, each in a savepoint of its own. */
-  async function inTransaction(lane: L, writes: Write<L>[], way: Way, sent: { commit: boolean }): Promise<Result[]> {
+  async function inTransaction({ lane, writes }: Next<L>, way: Way, sent: { commit: boolean }): Promise<Result[]> {
     const { db, ledger } = lane
     ledger.forget()
     lane.forget()
@@ -145,9 +165,9 @@ export function createGroupCommit<L extends Lane>(
     }
   }
 
-  function enqueue(write: Omit<Write<L>, 'since' | 'resolve' | 'reject'>): Promise<unknown> {
+  function enqueue(write: Omit<Write<L>, 'retry' | 'resolve' | 'reject'>): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      queue.add({ ...write, since: null, resolve, reject })
+      queue.add({ ...write, retry: null, resolve, reject })
       call()
     })
   }
@@ -166,8 +186,7 @@ export function createGroupCommit<L extends Lane>(
       }
     },
     drain: async () => {
-      while (underWay.size > 0 || !queue.isEmpty())
-        await (underWay.size > 0 ? Promise.all(underWay) : new Promise(setImmediate))
+      while (underWay.size > 0 || !queue.isEmpty()) await (underWay.size > 0 ? Promise.all(underWay) : sleep(DRAIN_MS))
     },
   }
 }

@@ -47,6 +47,7 @@ export function createLane(db: Connection, ledger: JobLedger, options: LaneOptio
     finish: () => moves.finish(),
     forget: () => moves.forget(),
     lock: (ids: readonly string[]) => rows.hold(ids),
+    free: (ids: readonly string[]) => rows.free(ids),
     async claim(requests: readonly ClaimRequest[]): Promise<Claimed[]> {
       const answers: Claimed[] = []
       for (const request of requests) answers.push(await claimOne(request))

@@ -10,6 +10,12 @@ interface Change {
   ever: number
 }
 
+interface Running {
+  type: string
+  n: number
+  bytes: number
+}
+
 interface CountRow extends Change {
   status: JobStatus
   type: string
@@ -32,8 +38,12 @@ export interface JobLedger extends Ledger {
   counted(jobs: Omit<CountRow, 'ever'>): void
   moved(before: Counted, after: Counted): void
   removed(job: Counted): void
-  /** With what this transaction has changed so far. `most`: jobs that run are among the pending ones, which takes less. */
-  standings(most: boolean): Promise<Standings>
+  /** Jobs were claimed: their counts stay, and those that run are to be counted anew. */
+  claimed(): void
+  /** With what this transaction has changed so far; jobs that run are among the pending ones. */
+  standingsAtMost(): Promise<Standings>
+  /** The same without those. To count them takes longer: it is done once a transaction. */
+  standings(): Promise<Standings>
 }
 
 const CHANGES = ['status', 'type', 'n', 'bytes', 'ever'] as const
@@ -50,6 +60,8 @@ const PARTS = 32
 export function createLedger(db: Queries, node: string, lane: 0 | 1 = 0): JobLedger {
   const part = (partOf(node) + (lane * PARTS) / 2) % PARTS
   let changes = new Map<string, Change>()
+  /** Jobs that run, as long as this transaction starts and ends none. */
+  let running: Running[] | null = null
 
   function add(status: JobStatus, type: string, n: number, bytes: number, ever = 0): void {
     const key = `${status === 'processing' ? 'pending' : status} ${type}`
@@ -69,14 +81,19 @@ export function createLedger(db: Queries, node: string, lane: 0 | 1 = 0): JobLed
     moved(before, after) {
       const same = before.status === after.status && before.bytes === after.bytes
       if (same) return
+      if (before.status === 'processing' || after.status === 'processing') running = null
       add(before.status, before.type, -1, -before.bytes)
       const ends = isFinal(after.status) && before.status !== after.status
       add(after.status, after.type, 1, after.bytes, ends ? 1 : 0)
     },
     removed: ({ status, type, bytes }) => add(status, type, -1, -bytes),
 
-    async standings(most) {
-      const rows = [...(await (most ? readKept(db) : readCounts(db))), ...pairs()]
+    claimed() {
+      running = null
+    },
+
+    async standingsAtMost() {
+      const rows = [...(await readKept(db)), ...pairs()]
       const sum = (fits: (row: CountRow) => boolean, of: 'n' | 'bytes' = 'n') =>
         rows.reduce((sum, row) => (fits(row) ? sum + row[of] : sum), 0)
       return {
@@ -84,6 +101,16 @@ export function createLedger(db: Queries, node: string, lane: 0 | 1 = 0): JobLed
         stored: sum(({ status }) => !isFinal(status)),
         bytes: sum(() => true, 'bytes'),
         pendingOf: (type) => sum((row) => row.status === 'pending' && row.type === type),
+      }
+    },
+    async standings() {
+      const most = await this.standingsAtMost()
+      running ??= await db.all<Running>(RUNNING)
+      const now = running
+      return {
+        ...most,
+        pending: now.reduce((pending, { n }) => pending - n, most.pending),
+        pendingOf: (type) => most.pendingOf(type) - (now.find((one) => one.type === type)?.n ?? 0),
       }
     },
 
@@ -95,6 +122,7 @@ export function createLedger(db: Queries, node: string, lane: 0 | 1 = 0): JobLed
     },
     mark: () => new Map(changes),
     forget(mark) {
+      running = null
       changes = mark instanceof Map ? new Map(mark) : new Map()
     },
   }
@@ -110,12 +138,12 @@ function partOf(node: string): number {
 const KEPT = `SELECT status, type, n, bytes, ever FROM counts
   UNION ALL SELECT status, type, 1, bytes, 0 FROM counts_added`
 /** A claim does not count: the jobs that run are taken out of those that are kept as pending. */
-const RUNNING = `running AS (SELECT type, count(*) AS n, sum(bytes) AS bytes FROM jobs WHERE status = 'processing' GROUP BY type)`
+const RUNNING = `SELECT type, count(*) AS n, sum(bytes)::bigint AS bytes FROM jobs WHERE status = 'processing' GROUP BY type`
 const sums = (parts: string) => `SELECT status, type, sum(n)::bigint AS n, sum(bytes)::bigint AS bytes,
   sum(ever)::bigint AS ever FROM (${parts}) AS parts GROUP BY status, type`
 const [KEPT_SUMS, SUMS] = [
   sums(KEPT),
-  `WITH ${RUNNING} ${sums(`${KEPT} UNION ALL SELECT 'pending', type, -n, -bytes, 0 FROM running
+  `WITH running AS (${RUNNING}) ${sums(`${KEPT} UNION ALL SELECT 'pending', type, -n, -bytes, 0 FROM running
     UNION ALL SELECT 'processing', type, n, bytes, 0 FROM running`)}`,
 ]
 

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { StoreOpenError } from '../open-error.js'
 import { type Connection, type Queries, quoted } from './connection.js'
-import { codeOf } from './refusals.js'
+import { isConflict } from './refusals.js'
 
 const OLDEST = 140_000
 /** How long a change of a table waits for others that use it. */
@@ -63,7 +63,7 @@ async function bringUpToDate(db: Connection, schema: string): Promise<void> {
 
 /** @throws StoreOpenError where somebody else holds a table */
 function heldUp(error: unknown): never {
-  if (codeOf(error) !== '55P03') throw error
+  if (!isConflict(error)) throw error
   throw new StoreOpenError(
     'the schema cannot be changed while a transaction of somebody else uses its tables, such as a dump: start again after it',
   )

@@ -71,7 +71,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
   const setup = openConnection({ ...connection, timeouts: options.timeouts ?? SETUP_TIMEOUTS })
   let service: string
   try {
-    await refuseSharedSessions(setup, reader)
+    await refuseSharedSessions(options.source, timeouts.connect)
     service = await migrate(setup, schema, async () => {
       await refuseUnfinished(setup, schema)
       await registerTypes(setup, types, rules)
@@ -81,7 +81,7 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
     await setup.close()
   } catch (error) {
     await cluster.leave(setup)
-    await Promise.all([setup.close(), reader.close()])
+    await setup.close()
     if (error instanceof StoreOpenError) throw error
     throw new StoreOpenError(
       `the PostgreSQL database cannot be used: ${error instanceof Error ? error.message : error}`,
@@ -184,9 +184,12 @@ export async function openPostgresStore(options: PostgresOptions, rules: Rules):
       return answer
     },
     append: (notes) =>
-      commits.write(async () => {
-        for (const one of notes) logs.append(one)
-      }),
+      commits.write(
+        async () => {
+          for (const one of notes) logs.append(one)
+        },
+        { ids: notes.map(({ id }) => id) },
+      ),
     checkpoint: ({ id, run }, value) => commits.write(() => logs.checkpoint(id, run, value), { ids: [id] }),
     cancel: (id, detail, now) => commits.write(() => cancels.cancel(id, detail, now), { ids: [id] }),
     cancelBatch: (id, after, detail, now) =>

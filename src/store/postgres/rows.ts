@@ -151,6 +151,11 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
     /** The same, and nothing is read. */
     hold: (ids: readonly string[]): void =>
       db.send('SELECT 1 FROM jobs WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE', [ids]),
+    /** Which of them nobody has locked; they are locked, too. */
+    free: async (ids: readonly string[]): Promise<string[]> => {
+      const text = 'SELECT id FROM jobs WHERE id = ANY($1::text[]) FOR UPDATE SKIP LOCKED'
+      return (await db.all<{ id: string }>(text, [ids])).map(({ id }) => id)
+    },
     async get(id: string): Promise<Job | null> {
       return (await this.lock([id]))[0] ?? null
     },
@@ -201,7 +206,11 @@ export function createRows(db: Queries, rules: Rules, ledger: JobLedger) {
       )
     },
 
-    forgetOldRuns,
+    /** Jobs were claimed. */
+    started(started: readonly Job[]): void {
+      ledger.claimed()
+      forgetOldRuns(started)
+    },
 
     /** Final jobs are gone, with all that belongs to them alone. */
     remove(gone: readonly Job[]): void {

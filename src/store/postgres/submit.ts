@@ -100,8 +100,8 @@ export function createSubmissions(db: Queries, rows: Rows, moves: Moves, ledger:
   /** To count what runs takes longer, and only where there seems to be no room it matters. */
   async function refusal(jobs: readonly JobWithPayload[], bounds: Bounds): Promise<ServiceError | null> {
     const pending = [...jobs.filter(({ status }) => status === 'pending'), ...(await moves.dependencies.ready(jobs))]
-    const refused = refusalAt(await ledger.standings(true), jobs, pending, bounds)
-    return refused && refusalAt(await ledger.standings(false), jobs, pending, bounds)
+    const refused = refusalAt(await ledger.standingsAtMost(), jobs, pending, bounds)
+    return refused && refusalAt(await ledger.standings(), jobs, pending, bounds)
   }
 
   function refusalAt(

@@ -56,10 +56,11 @@ export function createUpkeep(db: Queries, rows: Rows, moves: Moves, node: string
     // First: what came too late is not to be promoted. What has just been unblocked may be either.
     const late = there?.late || unblocked.length > 0 ? await take(LATE, 'start_by', now) : []
     const expired = await expireAll(late, now, unblocked)
+    const due = there?.due || unblocked.length > 0 ? await take(DUE, 'run_at', now) : []
+    const promoted = await moveAll(due, 'promote', now, unblocked)
     // A batch may have come to its end, and what waited for that may be claimed next.
     if (expired.length > 0) await moves.finish()
-    const due = there?.due || unblocked.length > 0 ? await take(DUE, 'run_at', now) : []
-    return { expired, promoted: await moveAll(due, 'promote', now, unblocked), unblocked }
+    return { expired, promoted, unblocked }
   }
 
   async function tick(now: number): Promise<Tick> {

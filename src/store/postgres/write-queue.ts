@@ -11,6 +11,8 @@ export interface Lane {
   forget(): void
   /** Locks the rows of these jobs, in one order. */
   lock(ids: readonly string[]): void
+  /** Those of these jobs that nobody has locked. */
+  free(ids: readonly string[]): Promise<string[]>
 }
 
 /** What is written at the end of a transaction for all that it did. */
@@ -50,25 +52,32 @@ export interface Write<L> {
   ids: readonly string[]
   /** It has a transaction of its own. */
   single: boolean
-  /** Since when it is tried again, or null. */
-  since: number | null
+  /** It is held up: since when, and how long it waits before the next try. */
+  retry: { since: number; pause: number } | null
   resolve: (value: unknown) => void
   reject: (reason: unknown) => void
 }
 
+/** The writes of a transaction, and where it runs. */
+export interface Next<L> {
+  lane: L
+  writes: Write<L>[]
+}
+
 export interface WriteQueue<L> {
   add(write: Write<L>): void
-  /** The writes that may begin now, and where; null: none. */
-  next(): { lane: L; writes: Write<L>[] } | null
+  /** What may begin now; null: nothing. */
+  next(): Next<L> | null
   /** Those of this lane are over. */
   over(lane: L): void
   /** What could not be done in another lane comes next, in the first one, with nothing beside it. */
-  first(writes: readonly Write<L>[]): void
+  putFirst(writes: readonly Write<L>[]): void
   /**
-   * Somebody has locked what these need: each is tried again alone, and between two of them others are written. Answers those
-   * of all such writes whose time is over.
+   * These met what somebody has locked: those of `locked` jobs, where some are; otherwise each half is tried next, until it
+   * is known which of them it was. That one is tried again every now and then, between others, and those behind it that are
+   * about the same job wait for it. Answers what was tried for too long.
    */
-  again(writes: readonly Write<L>[]): Write<L>[]
+  conflicted(writes: readonly Write<L>[], locked: readonly string[]): Write<L>[]
   isEmpty(): boolean
 }
 
@@ -76,37 +85,80 @@ export interface WriteQueue<L> {
 const MOST = 1_000
 /** With fewer jobs than this a second transaction costs more than waiting for the first one does. */
 const WORTH_A_LANE = 100
+/** Between the first two tries of a write that is held up, then twice as long each time, up to the longest. */
+const PAUSE_MS = 100
+const LONGEST_PAUSE_MS = 2_000
 
-/** `patience`: milliseconds for which a write is tried again. */
+/** `patience`: milliseconds for which a write is tried again; `wake` is called when one is due. */
 export function createWriteQueue<L extends Lane>(
   /** Without the others all goes through the first. */
   [first, ...others]: readonly [L, ...L[]],
   patience: number,
+  wake: () => void,
 ): WriteQueue<L> {
-  const queue: Write<L>[] = []
-  /** Those that met a lock. */
-  let held: Write<L>[] = []
+  let queue: Write<L>[] = []
+  /** Transactions that come first. */
+  const parts: Write<L>[][] = []
+  /** When each is tried again; in the order in which they were asked for, as far as they are about the same job. */
+  let held: { write: Write<L>; due: number }[] = []
   let heldWasLast = false
+  let timer: NodeJS.Timeout | undefined
   /** The lanes in use, and whether each is to be the only one. */
   const busy = new Map<L, boolean>()
 
-  function take(lane: L, writes: Write<L>[]) {
-    busy.set(
-      lane,
-      writes.some(({ jobs }) => jobs === null),
-    )
+  function take(lane: L, writes: Write<L>[]): Next<L> {
+    const exclusive = writes.some(({ jobs }) => jobs === null)
+    busy.set(lane, exclusive)
     return { lane, writes }
   }
 
-  function nextHeld() {
-    const one = busy.size === 0 ? held.shift() : undefined
-    if (one === undefined) return null
+  /** Without those that are behind one that is held up. */
+  function sift(writes: Write<L>[]): Write<L>[] {
+    if (held.length === 0) return writes
+    const waiting = new Set(held.flatMap(({ write }) => write.ids))
+    const now = performance.now()
+    return writes.filter((write) => {
+      const behind = write.ids.some((id) => waiting.has(id))
+      if (!behind) return true
+      for (const id of write.ids) waiting.add(id)
+      held.push({ write: { ...alone(write), retry: write.retry ?? { since: now, pause: PAUSE_MS } }, due: now })
+      return false
+    })
+  }
+
+  /** The first of those that are due, or null: then it is looked again when one is. */
+  function dueOne(): Write<L> | null {
+    const now = performance.now()
+    const before = new Set<string>()
+    let earliest = Number.POSITIVE_INFINITY
+    for (const { write, due } of held) {
+      const free = !write.ids.some((id) => before.has(id))
+      if (free && due <= now) return write
+      if (free) earliest = Math.min(earliest, due)
+      for (const id of write.ids) before.add(id)
+    }
+    clearTimeout(timer)
+    if (held.length > 0) timer = setTimeout(wake, Math.ceil(earliest - now))
+    return null
+  }
+
+  function nextPart(): Next<L> | null {
+    while (busy.size === 0 && parts.length > 0) {
+      const some = sift(parts.shift() ?? [])
+      if (some.length > 0) return take(first, some)
+    }
+    return null
+  }
+
+  function nextHeld(write: Write<L>): Next<L> | null {
+    if (busy.size > 0) return null
+    held = held.filter((one) => one.write !== write)
     heldWasLast = true
-    return take(first, [one])
+    return take(first, [write])
   }
 
   /** In their order; what is exclusive runs in the first lane, as nothing else does. */
-  function nextWaiting() {
+  function nextWaiting(): Next<L> | null {
     const group = queue.slice(0, groupSize())
     const end = group.findIndex(({ jobs }) => jobs === null)
     if (busy.size === 0 && end >= 0) return take(first, queue.splice(0, group.length))
@@ -124,31 +176,49 @@ export function createWriteQueue<L extends Lane>(
     return single === 0 ? 1 : Math.min(MOST, single < 0 ? queue.length : single)
   }
 
+  /** False: it was tried for too long. */
+  function holdUp(write: Write<L>): boolean {
+    const now = performance.now()
+    const { since, pause } = write.retry ?? { since: now, pause: PAUSE_MS }
+    if (now - since >= patience) return false
+    const retry = { since, pause: Math.min(2 * pause, LONGEST_PAUSE_MS) }
+    held.unshift({ write: { ...write, retry }, due: now + pause })
+    return true
+  }
+
   return {
     add: (write) => void queue.push(write),
     next() {
       if ([...busy.values()].some((exclusive) => exclusive)) return null
-      if (held.length > 0 && (queue.length === 0 || !heldWasLast)) return nextHeld()
+      if (parts.length > 0) {
+        const part = nextPart()
+        if (part !== null || parts.length > 0) return part
+      }
+      queue = sift(queue)
+      const one = dueOne()
+      if (one !== null && (queue.length === 0 || !heldWasLast)) return nextHeld(one)
       if (queue.length === 0) return null
       const next = nextWaiting()
       if (next !== null) heldWasLast = false
       return next
     },
     over: (lane) => void busy.delete(lane),
-    first: (writes) => void queue.unshift(...writes.map((write) => ({ ...write, kind: null, jobs: null }))),
-    again(writes) {
-      const now = performance.now()
-      const isOver = ({ since }: Write<L>) => since !== null && now - since >= patience
-      held.push(
-        ...writes.map((write) => ({ ...write, kind: null, jobs: null, single: true, since: write.since ?? now })),
-      )
-      const over = held.filter(isOver)
-      held = held.filter((write) => !isOver(write))
-      return over
+    putFirst: (writes) => void parts.unshift(writes.map(alone)),
+    conflicted(writes, locked) {
+      const all = writes.map(alone)
+      const stuck = all.length === 1 ? all : all.filter(({ ids }) => ids.some((id) => locked.includes(id)))
+      const rest = all.filter((write) => !stuck.includes(write))
+      const middle = stuck.length > 0 ? rest.length : Math.ceil(rest.length / 2)
+      parts.unshift(rest.slice(0, middle), rest.slice(middle))
+      // The first one comes to stand before all others.
+      return stuck.toReversed().filter((write) => !holdUp(write))
     },
-    isEmpty: () => queue.length === 0 && held.length === 0,
+    isEmpty: () => queue.length === 0 && parts.length === 0 && held.length === 0,
   }
 }
+
+/** As one that has the store for itself. */
+const alone = <L>(write: Write<L>): Write<L> => ({ ...write, kind: null, jobs: null })
 
 const countJobs = (writes: readonly Write<never>[]) => writes.reduce((sum, { jobs }) => sum + (jobs ?? 0), 0)
 
