@@ -69,7 +69,7 @@ export function createJobFeed(bus: EventBus, epoch: string): JobFeed {
 
   function tellGap(): void {
     gapTimer = undefined
-    // Neither is who came, and left again, since then.
+    // So are those that were given out since it was missed.
     last += MOST_KEPT + 1
     told_at = performance.now()
     for (const onGap of watchers.values()) onGap()

@@ -119,7 +119,7 @@ function onePage({ show, form }: Pages, { store, tracker, types, feed, why, now 
     return { title: `${job.type} ${job.status}`, body, over: isFinal(job.status) }
   }
   show('/ui/jobs/:id', read, {
-    watch: (req) => (changed) => feed.subscribe(({ job }) => job.id === idOf(req) && changed(), changed),
+    watch: (req) => (changed) => feed.subscribe(({ job }) => job.id === idOf(req) && changed()),
   })
 
   const pathOf = (req: Request) => `/ui/jobs/${encodeURIComponent(idOf(req))}`

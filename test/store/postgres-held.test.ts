@@ -1,15 +1,13 @@
 // Rows and tables that somebody else locks and does not let go of: who needs them waits, all others do not.
 import { randomUUID } from 'node:crypto'
-import pg from 'pg'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { Job } from '../../src/job.js'
 import { openPostgresStore, type PostgresOptions } from '../../src/store/postgres/postgres.js'
-import { postgresMissing, usePostgres } from '../support/postgres.js'
+import { postgresMissing, usePostgres, WITHOUT_GIVING_WAY } from '../support/postgres.js'
 import { until } from '../support/until.js'
 import { RULES } from './conformance.js'
 import { aJob, complete, NO_BOUNDS, T0, wholly } from './suite/stage.js'
 
-const WITHOUT_GIVING_WAY = { connect: 3_000, statement: 60_000, answer: 60_000 }
 const IMPATIENT = { connect: 3_000, statement: 1_000, answer: 5_000, lock: 100 }
 
 describe.skipIf(postgresMissing !== null)(`what somebody has locked (${postgresMissing ?? 'a real server'})`, () => {
@@ -35,17 +33,8 @@ describe.skipIf(postgresMissing !== null)(`what somebody has locked (${postgresM
     return { schema, store, running, settle }
   }
 
-  /** Somebody else runs `text` in a transaction, until the answer is called. */
-  async function somebody(text: string, values: unknown[] = []): Promise<() => Promise<void>> {
-    const client = new pg.Client({ connectionString: server.url() })
-    await client.connect()
-    onTestFinished(() => client.end())
-    await client.query('BEGIN')
-    await client.query(text, values)
-    return async () => void (await client.query('ROLLBACK'))
-  }
   const lockRow = (schema: string, { id }: Job) =>
-    somebody(`SELECT 1 FROM "${schema}".jobs WHERE id = $1 FOR UPDATE`, [id])
+    server.somebody(`SELECT 1 FROM "${schema}".jobs WHERE id = $1 FOR UPDATE`, [id])
   const waiting = () =>
     until('the store waits for a lock', async () => {
       const rows = await server.ask(
@@ -105,7 +94,7 @@ describe.skipIf(postgresMissing !== null)(`what somebody has locked (${postgresM
     const { schema, store, running, settle } = await openStore({ timeouts: IMPATIENT })
     const jobs = await running(5)
     const [one, ...others] = jobs as Job[] as [Job, ...Job[]]
-    const letGo = await somebody(`SELECT 1 FROM "${schema}".jobs WHERE id = ANY($1) FOR UPDATE`, [
+    const letGo = await server.somebody(`SELECT 1 FROM "${schema}".jobs WHERE id = ANY($1) FOR UPDATE`, [
       jobs.map(({ id }) => id),
     ])
     const refusal = { code: 'store_busy', message: expect.stringContaining('did not get to it in time') }
@@ -150,7 +139,7 @@ describe.skipIf(postgresMissing !== null)(`what somebody has locked (${postgresM
 
   test('a table holds up all, those that wait for too long are refused, and the rest goes on when it is let go', async () => {
     const { schema, store } = await openStore({ timeouts: IMPATIENT })
-    const letGo = await somebody(`LOCK TABLE "${schema}".jobs IN EXCLUSIVE MODE`)
+    const letGo = await server.somebody(`LOCK TABLE "${schema}".jobs IN EXCLUSIVE MODE`)
     await expect(store.submit([aJob()], NO_BOUNDS)).rejects.toMatchObject({ code: 'store_busy' })
     const jobs = Array.from({ length: 20 }, () => aJob())
     const submitted = Promise.all(jobs.map((job) => store.submit([job], NO_BOUNDS)))

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { JobWithPayload } from '../../src/job.js'
 import { openPostgresStore, type PostgresOptions } from '../../src/store/postgres/postgres.js'
 import type { Ending, Store } from '../../src/store/store.js'
-import { postgresMissing, usePostgres } from '../support/postgres.js'
+import { postgresMissing, usePostgres, WITHOUT_GIVING_WAY } from '../support/postgres.js'
 import { until } from '../support/until.js'
 import { RULES } from './conformance.js'
 import { aJob, complete, NO_BOUNDS, T0, wholly } from './suite/stage.js'
@@ -109,7 +109,7 @@ describe.skipIf(postgresMissing !== null)(`two transactions at once (${postgresM
 
   test('what is neither a claim nor an end has the store for itself: those after it wait for it', async () => {
     // It does not give way to them.
-    const store = await warmedUp({ timeouts: { connect: 3_000, statement: 60_000, answer: 60_000 } })
+    const store = await warmedUp({ timeouts: WITHOUT_GIVING_WAY })
     const [one, other] = await twoLists(store)
     const letGo = await held(one[0] as JobWithPayload)
     const order: string[] = []

@@ -1,11 +1,10 @@
 // A job that is deleted leaves no row behind, though no foreign key looks after that.
 import { randomUUID } from 'node:crypto'
-import pg from 'pg'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { Step } from '../../src/job.js'
 import { openPostgresStore } from '../../src/store/postgres/postgres.js'
 import type { Store } from '../../src/store/store.js'
-import { postgresMissing, usePostgres } from '../support/postgres.js'
+import { postgresMissing, usePostgres, WITHOUT_GIVING_WAY } from '../support/postgres.js'
 import { until } from '../support/until.js'
 import { RULES } from './conformance.js'
 import { aJob, anError, NO_BOUNDS, T0, wholly } from './suite/stage.js'
@@ -16,8 +15,9 @@ describe.skipIf(postgresMissing !== null)(`a deleted job (${postgresMissing ?? '
   async function open() {
     const schema = `removal_${randomUUID()}`
     const stores: Store[] = []
-    for (const node of ['node-1', 'node-2'])
-      stores.push(await openPostgresStore({ source: server.url(), schema, node, lease: 3_600_000 }, RULES))
+    // Who came first to a lock gets it first.
+    const options = { source: server.url(), schema, lease: 3_600_000, timeouts: WITHOUT_GIVING_WAY }
+    for (const node of ['node-1', 'node-2']) stores.push(await openPostgresStore({ ...options, node }, RULES))
     onTestFinished(async () => void (await Promise.all(stores.map((store) => store.close()))))
     return { schema, one: stores[0] as Store, another: stores[1] as Store }
   }
@@ -78,11 +78,7 @@ describe.skipIf(postgresMissing !== null)(`a deleted job (${postgresMissing ?? '
   test.each(['before', 'after'])('has no lines of a handler that come %s it goes', async (order) => {
     const { schema, one, another } = await open()
     const id = await failedJob(one)
-    const outsider = new pg.Client({ connectionString: server.url() })
-    await outsider.connect()
-    onTestFinished(() => outsider.end())
-    await outsider.query('BEGIN')
-    await outsider.query(`SELECT 1 FROM "${schema}".jobs WHERE id = $1 FOR UPDATE`, [id])
+    const letGo = await server.somebody(`SELECT 1 FROM "${schema}".jobs WHERE id = $1 FOR UPDATE`, [id])
     const waiting = (n: number) =>
       until(`${n} wait`, async () => {
         const rows = await server.ask(
@@ -98,7 +94,7 @@ describe.skipIf(postgresMissing !== null)(`a deleted job (${postgresMissing ?? '
       done.push(work())
       await waiting(i + 1)
     }
-    await outsider.query('COMMIT')
+    await letGo()
     await Promise.all(done)
     expect(await tablesOf(schema, id)).toEqual([])
   })

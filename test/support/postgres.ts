@@ -1,8 +1,11 @@
 // A real PostgreSQL for a test file: one of its own, or the one of JOBMILL_TEST_POSTGRES.
 import { randomUUID } from 'node:crypto'
 import pg from 'pg'
-import { afterAll, beforeAll } from 'vitest'
+import { afterAll, beforeAll, onTestFinished } from 'vitest'
 import { missingPostgres, type Postgres, startPostgres } from '../../src/torture/postgres.js'
+
+/** Of a store that waits for what somebody has locked, and does nothing else meanwhile. */
+export const WITHOUT_GIVING_WAY = { connect: 3_000, statement: 60_000, answer: 60_000 }
 
 const given = process.env.JOBMILL_TEST_POSTGRES
 
@@ -33,6 +36,15 @@ export function usePostgres() {
     /** Connections are cut. */
     stop: async () => own?.stop('SIGINT'),
     start: async () => own?.start(),
+    /** Somebody else runs `text` in a transaction that goes on until the answer is called. To be called inside a test. */
+    async somebody(text: string, values: unknown[] = []): Promise<() => Promise<void>> {
+      const client = new pg.Client({ connectionString: url() })
+      await client.connect()
+      onTestFinished(() => client.end())
+      await client.query('BEGIN')
+      await client.query(text, values)
+      return async () => void (await client.query('ROLLBACK'))
+    },
     /** On a connection of its own; answers the rows. */
     ask: <R = unknown>(text: string, values: unknown[] = []): Promise<R[]> => ask(url(), text, values),
   }

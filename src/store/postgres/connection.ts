@@ -65,7 +65,7 @@ export interface ConnectionOptions {
   onListening?(): void
 }
 
-const TIMEOUTS: Timeouts = { connect: 3_000, statement: 10_000, answer: 12_000 }
+export const TIMEOUTS: Timeouts = { connect: 3_000, statement: 10_000, answer: 12_000 }
 /** Who can do without a connection does not ask for it all the time. */
 const REST_MS = 5_000
 /** While the server cannot be reached, whoever asks is told at once that it was just now. */

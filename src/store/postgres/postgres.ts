@@ -8,7 +8,7 @@ import type { Claimed, ClaimRequest, Ending, ProgressReport, Renewal, Settled, S
 import { createBatches } from './batches.js'
 import { createCancels } from './cancel.js'
 import { createCluster } from './cluster.js'
-import { openConnection, type Queries, type Timeouts } from './connection.js'
+import { openConnection, type Queries, TIMEOUTS, type Timeouts } from './connection.js'
 import { createDigests } from './digests.js'
 import { createGroupCommit } from './group-commit.js'
 import { createLane } from './lane.js'
@@ -52,8 +52,8 @@ export interface PostgresOptions {
 /** A change of large tables takes its time, and who starts beside it waits for it. */
 const SETUP_TIMEOUTS: Timeouts = { connect: 3_000, statement: 1_800_000, answer: 1_801_000 }
 
-/** Who waits for what somebody has locked gives way to others after half a second, and is tried again as long as a statement may take. */
-const FIRST_TIMEOUTS: Timeouts = { connect: 3_000, statement: 10_000, answer: 12_000, lock: 500 }
+/** What somebody has locked is waited for that long; then others go on, and it is tried again as long as a statement may take. */
+const FIRST_TIMEOUTS: Timeouts = { ...TIMEOUTS, lock: 500 }
 /** What the second lane cannot do at once is done in the first: nobody is to wait for it. */
 const SECOND_TIMEOUTS: Timeouts = { connect: 3_000, statement: 1_500, answer: 6_000, lock: 200 }
 /** Claims that are not tried at once after one before which something else came: it often comes again. */

@@ -3,8 +3,13 @@ import pg from 'pg'
 import { StoreOpenError } from '../open-error.js'
 
 /** Has no settings yet, which would stay with a session that is somebody else's. */
-async function connect(connectionString: string, connectionTimeoutMillis: number): Promise<pg.Client> {
-  const client = new pg.Client({ connectionString, connectionTimeoutMillis })
+async function connect(connectionString: string, patience: number): Promise<pg.Client> {
+  const client = new pg.Client({
+    connectionString,
+    application_name: 'jobmill',
+    connectionTimeoutMillis: patience,
+    query_timeout: patience,
+  })
   // What breaks is told to who asks.
   client.on('error', () => {})
   await client.connect()
@@ -16,7 +21,7 @@ const sessionOf = async (client: pg.Client): Promise<number> =>
 
 /**
  * Where sessions are handed round after each transaction, one that is idle is given to who begins the next. `patience`:
- * milliseconds for which a connection may take.
+ * milliseconds that a connection may take, and an answer.
  *
  * @throws StoreOpenError where they are
  */
